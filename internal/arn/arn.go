@@ -1,0 +1,95 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package arn owns Amazon Resource Names: parse once at the door, carry the
+// parts inside. It refuses anything that is not six parts beginning with
+// "arn", and role names and paths outside IAM's character sets.
+// Source: IAM User Guide, "Identify AWS resources with ARNs" and "IAM
+// identifiers".
+package arn
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// ARN is a parsed Amazon Resource Name. Resource may hold ':' and '/'.
+type ARN struct {
+	Partition, Service, Region, Account, Resource string
+}
+
+// Parse splits s. It does not judge region, account or resource.
+func Parse(s string) (ARN, error) {
+	p := strings.SplitN(s, ":", 6)
+	if len(p) != 6 || p[0] != "arn" || p[1] == "" || p[2] == "" || p[5] == "" || len(s) > 2048 {
+		return ARN{}, fmt.Errorf("%.100q is not an ARN (arn:partition:service:region:account:resource)", s)
+	}
+	return ARN{p[1], p[2], p[3], p[4], p[5]}, nil
+}
+
+func (a ARN) String() string {
+	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.Account + ":" + a.Resource
+}
+
+var (
+	accountRE = regexp.MustCompile(`^[0-9]{12}$`)
+	nameRE    = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+	pathRE    = regexp.MustCompile(`^/([\x21-\x7e]{1,510}/)?$`)
+)
+
+// IsAccount reports whether s is a 12-digit account id.
+func IsAccount(s string) bool { return accountRE.MatchString(s) }
+
+// IsName reports whether s is an IAM name of at most max characters.
+func IsName(s string, limit int) bool { return len(s) <= limit && nameRE.MatchString(s) }
+
+// IsPath reports whether s is an IAM path: "/" or "/a/b/", at most 512.
+func IsPath(s string) bool { return pathRE.MatchString(s) }
+
+// Role is an IAM role's ARN.
+type Role struct{ Partition, Account, Path, Name string }
+
+// ParseRole reads arn:partition:iam::account:role/path/name.
+func ParseRole(s string) (Role, error) {
+	a, err := Parse(s)
+	if err != nil {
+		return Role{}, err
+	}
+	rest, ok := strings.CutPrefix(a.Resource, "role")
+	if a.Service != "iam" || a.Region != "" || !IsAccount(a.Account) || !ok || !strings.HasPrefix(rest, "/") {
+		return Role{}, fmt.Errorf("%.200q is not a role ARN (arn:partition:iam::account:role/name)", s)
+	}
+	i := strings.LastIndexByte(rest, '/')
+	r := Role{a.Partition, a.Account, rest[:i+1], rest[i+1:]}
+	if !IsName(r.Name, 64) || !IsPath(r.Path) {
+		return Role{}, fmt.Errorf("%.200q is not a role ARN: name or path has characters that IAM does not allow", s)
+	}
+	return r, nil
+}
+
+func (r Role) String() string {
+	return "arn:" + r.Partition + ":iam::" + r.Account + ":role" + r.Path + r.Name
+}
+
+// IAM formats an ARN of IAM: kind "user", "policy", "role", "oidc-provider"…
+// path begins and ends with "/".
+func IAM(partition, account, kind, path, name string) string {
+	return "arn:" + partition + ":iam::" + account + ":" + kind + path + name
+}
+
+// Cluster formats an EKS cluster's ARN.
+func Cluster(partition, region, account, name string) string {
+	return "arn:" + partition + ":eks:" + region + ":" + account + ":cluster/" + name
+}
+
+// Association formats a pod identity association's ARN.
+func Association(partition, region, account, cluster, id string) string {
+	return "arn:" + partition + ":eks:" + region + ":" + account + ":podidentityassociation/" + cluster + "/" + id
+}
+
+// AssumedRole formats the ARN of a role session. The role's path is dropped,
+// as STS does.
+func AssumedRole(partition, account, role, session string) string {
+	return "arn:" + partition + ":sts::" + account + ":assumed-role/" + role + "/" + session
+}
