@@ -1,0 +1,77 @@
+# podid: `make` shows what there is. GNU make, a POSIX shell and Go are all that build, demo and test need.
+
+BIN       := bin
+BINARIES  := podid podid-agent
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
+COMMIT    ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# The version is stamped above; Go's own stamping fails in a checkout that another user owns.
+GOBUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+# The tools' binaries are kept under a name that changes with their pinned versions and with the Go release.
+TOOLS     := $(BIN)/tools/$(shell { cat tools/go.mod tools/go.sum; go env GOVERSION; } | cksum | cut -d' ' -f1)
+
+RACE      ?=
+TESTFLAGS ?=
+TEST      ?= ./...
+FUZZTIME  ?= 5s
+FUZZ      ?= .
+BENCH     ?= .
+BENCHTIME ?= 1s
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-clients lint fuzz bench generate verify clean
+
+##@ Everyday
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "; printf "Usage: make <target>\n"} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the static binaries into bin/
+	@mkdir -p $(BIN)
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(BINARIES:%=./cmd/%)
+
+demo: build ## Run the textbook example end to end: control plane, agent, pod, refusals
+	./demo/run.sh
+
+clean: ## Remove what the other targets build
+	rm -rf $(BIN) test/clients/node_modules
+
+##@ Tests
+
+test: ## Run the tests (RACE=1: with the race detector, needs gcc; TEST=./internal/arn: one package)
+	$(if $(RACE),CGO_ENABLED=1) go test $(if $(RACE),-race) -timeout 15m $(TESTFLAGS) $(TEST)
+
+test-clients: build ## Run AWS' own clients against `podid dev`: Node SDKs; AWS CLI and boto3 where present
+	./test/clients/run.sh
+
+fuzz: ## Fuzz every target for FUZZTIME=5s (FUZZ=regexp chooses targets)
+	./tools/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
+
+bench: ## Run the benchmarks with allocations (BENCH=regexp chooses, BENCHTIME=1s)
+	./tools/bench.sh '$(BENCH)' '$(BENCHTIME)'
+
+##@ Care
+
+lint: $(TOOLS)/golangci-lint ## Run golangci-lint (pinned in tools/go.mod)
+	$(TOOLS)/golangci-lint run ./...
+
+generate: ## Rewrite generated files
+	go generate ./...
+
+verify: build $(TOOLS)/gofumpt ## Check generated files, go.mod, formatting, static binaries
+	./tools/unchanged.sh '$(MAKE) --no-print-directory generate'
+	go mod verify
+	go mod tidy -diff
+	@out=$$($(TOOLS)/gofumpt -l .); if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
+	go -C tools run ./static $(BINARIES:%=../$(BIN)/%)
+
+$(TOOLS)/golangci-lint:
+	@mkdir -p $(TOOLS)
+	CGO_ENABLED=0 go -C tools build -trimpath -o '$(CURDIR)/$@' github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/gofumpt:
+	@mkdir -p $(TOOLS)
+	CGO_ENABLED=0 go -C tools build -trimpath -o '$(CURDIR)/$@' mvdan.cc/gofumpt
