@@ -175,8 +175,20 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("value has format version %d; this release reads version %d", e.Version, valueVersion)
 }
 
+// encoding keeps times to the microsecond, which AWS' answers show in
+// milliseconds; the zero time is null.
+var encoding = mustMode(cbor.EncOptions{Time: cbor.TimeUnixMicro, Sort: cbor.SortNone})
+
+func mustMode(o cbor.EncOptions) cbor.EncMode {
+	m, err := o.EncMode()
+	if err != nil {
+		panic(err) // fixed options: a programming error
+	}
+	return m
+}
+
 func encodeValue(v any) ([]byte, error) {
-	b, err := cbor.Marshal(v)
+	b, err := encoding.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
