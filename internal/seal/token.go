@@ -1,0 +1,255 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package seal
+
+import (
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+)
+
+const (
+	tokenVersion = 1
+	tokenHeader  = 1 + 4 + saltSize
+	secretBytes  = 30 // 40 base64 characters, as AWS' secret access keys have
+
+	infoToken  = "token/v1"
+	infoSecret = "secret/v1"
+
+	accessKeyPrefix = "ASIA"
+	accessKeyLen    = 20
+	accountBytes    = 5 // 12 decimal digits need 40 bits
+
+	// MaxTokenLen is the longest session token in characters.
+	MaxTokenLen = 4096
+	// MaxPayload is the longest payload that fits into a session token, in bytes.
+	MaxPayload = MaxTokenLen/4*3 - tokenHeader - tagSize
+)
+
+// TokenKey seals session tokens: one root for the tokens' keys, one for the
+// secret access keys. It cannot print itself. The zero value opens nothing.
+type TokenKey struct {
+	// ID names the key in every token that it sealed; it is public.
+	ID uint32
+	k  *tokenKey
+}
+
+type tokenKey struct{ token, secret [keySize]byte }
+
+// GenerateTokenKey draws the key with the given id.
+func GenerateTokenKey(id uint32, random io.Reader) (TokenKey, error) {
+	k := TokenKey{ID: id, k: &tokenKey{}}
+	if err := readRandom(random, k.k.token[:]); err != nil {
+		return TokenKey{}, err
+	}
+	if err := readRandom(random, k.k.secret[:]); err != nil {
+		return TokenKey{}, err
+	}
+	return k, nil
+}
+
+// NewTokenKey restores a key from Roots, each 32 bytes.
+func NewTokenKey(id uint32, token, secret []byte) (TokenKey, error) {
+	if len(token) != keySize || len(secret) != keySize {
+		return TokenKey{}, fmt.Errorf("token key %08x: roots have %d and %d bytes, want %d each", id, len(token), len(secret), keySize)
+	}
+	return TokenKey{ID: id, k: &tokenKey{[keySize]byte(token), [keySize]byte(secret)}}, nil
+}
+
+// Roots returns copies of the two roots, for sealing them at rest and nothing else.
+func (k TokenKey) Roots() (token, secret []byte) {
+	if k.k == nil {
+		return nil, nil
+	}
+	return append([]byte(nil), k.k.token[:]...), append([]byte(nil), k.k.secret[:]...)
+}
+
+// String names the key by its id.
+func (k TokenKey) String() string { return fmt.Sprintf("token key %08x", k.ID) }
+
+// GoString is String.
+func (k TokenKey) GoString() string { return k.String() }
+
+// LogValue is String.
+func (k TokenKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// Sealed is a set of temporary credentials.
+type Sealed struct {
+	AccessKeyID     string // ASIA and 16 characters of base32: account number and token salt
+	SecretAccessKey string // 40 characters of base64
+	Token           string // at most MaxTokenLen characters of base64
+}
+
+// String shows the access key id only.
+func (s Sealed) String() string { return s.AccessKeyID + " " + hidden }
+
+// GoString is String.
+func (s Sealed) GoString() string { return s.String() }
+
+// LogValue is String.
+func (s Sealed) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// SealToken makes temporary credentials whose token carries payload:
+//
+//	version(1) | key id(4) | salt(16) | AES-256-GCM(subkey, payload) | tag(16)
+//
+// The token opens only together with its access key id and the same aad, which
+// the caller makes of issuer and partition. accountID is 12 digits.
+func SealToken(k TokenKey, random io.Reader, accountID string, aad, payload []byte) (Sealed, error) {
+	if k.k == nil {
+		return Sealed{}, fmt.Errorf("seal token: %w", ErrOtherKey)
+	}
+	if len(payload) > MaxPayload {
+		return Sealed{}, fmt.Errorf("seal token: %w: %d bytes, at most %d", ErrTooLong, len(payload), MaxPayload)
+	}
+	account, err := packAccount(accountID)
+	if err != nil {
+		return Sealed{}, fmt.Errorf("seal token: %w", err)
+	}
+	raw := make([]byte, tokenHeader, tokenHeader+len(payload)+tagSize)
+	raw[0] = tokenVersion
+	binary.BigEndian.PutUint32(raw[1:], k.ID)
+	salt := raw[5:tokenHeader]
+	if err := readRandom(random, salt); err != nil {
+		return Sealed{}, err
+	}
+	accessKeyID := accessKeyID(account, salt)
+	key, err := derive(k.k.token[:], salt, infoToken)
+	if err != nil {
+		return Sealed{}, err
+	}
+	aead, err := gcm(key)
+	if err != nil {
+		return Sealed{}, err
+	}
+	var nonce [12]byte
+	raw = aead.Seal(raw, nonce[:], payload, tokenAAD(raw, accessKeyID, aad))
+	secret, err := k.secretAccessKey(salt)
+	if err != nil {
+		return Sealed{}, err
+	}
+	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: secret, Token: base64.StdEncoding.EncodeToString(raw)}, nil
+}
+
+// TokenKeyID returns the id of the key that a token claims to be sealed under.
+func TokenKeyID(token string) (uint32, error) {
+	if len(token) < 8 {
+		return 0, ErrMalformed
+	}
+	head, err := decodeToken(token[:8])
+	if err != nil {
+		return 0, err
+	}
+	if head[0] != tokenVersion {
+		return 0, ErrVersion
+	}
+	return binary.BigEndian.Uint32(head[1:]), nil
+}
+
+// OpenToken opens a token with the key that TokenKeyID names and returns its
+// payload and the secret access key that goes with it. ErrNotAuthentic covers
+// an altered token, another access key id, issuer or partition.
+func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byte, secretAccessKey string, err error) {
+	if len(token) > MaxTokenLen || len(accessKeyID) != accessKeyLen {
+		return nil, "", ErrMalformed
+	}
+	raw, err := decodeToken(token)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(raw) == 0 || raw[0] != tokenVersion {
+		return nil, "", ErrVersion
+	}
+	if len(raw) < tokenHeader+tagSize {
+		return nil, "", ErrMalformed
+	}
+	if k.k == nil || binary.BigEndian.Uint32(raw[1:]) != k.ID {
+		return nil, "", ErrOtherKey
+	}
+	salt := raw[5:tokenHeader]
+	key, err := derive(k.k.token[:], salt, infoToken)
+	if err != nil {
+		return nil, "", err
+	}
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, "", err
+	}
+	var nonce [12]byte
+	payload, err = aead.Open(nil, nonce[:], raw[tokenHeader:], tokenAAD(raw, accessKeyID, aad))
+	if err != nil {
+		return nil, "", ErrNotAuthentic
+	}
+	secretAccessKey, err = k.secretAccessKey(salt)
+	return payload, secretAccessKey, err
+}
+
+// decodeToken takes canonical standard base64 only: one token has one spelling.
+func decodeToken(token string) ([]byte, error) {
+	if strings.ContainsAny(token, "\r\n") { // the decoder would skip them
+		return nil, ErrMalformed
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(token)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	return raw, nil
+}
+
+func (k TokenKey) secretAccessKey(salt []byte) (string, error) {
+	raw, err := derive(k.k.secret[:], salt, infoSecret)
+	if err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(raw[:secretBytes]), nil
+}
+
+// tokenAAD is version, key id, access key id (of fixed length) and the caller's aad.
+func tokenAAD(raw []byte, accessKeyID string, aad []byte) []byte {
+	out := make([]byte, 0, 5+accessKeyLen+len(aad))
+	out = append(out, raw[:5]...)
+	out = append(out, accessKeyID...)
+	return append(out, aad...)
+}
+
+func packAccount(accountID string) (out [accountBytes]byte, err error) {
+	n, err := strconv.ParseUint(accountID, 10, 64)
+	if err != nil || len(accountID) != 12 {
+		return out, fmt.Errorf("account id is not 12 digits")
+	}
+	var wide [8]byte
+	binary.BigEndian.PutUint64(wide[:], n)
+	copy(out[:], wide[8-accountBytes:])
+	return out, nil
+}
+
+func accessKeyID(account [accountBytes]byte, salt []byte) string {
+	raw := append(account[:], salt[:accountBytes]...)
+	return accessKeyPrefix + base32.StdEncoding.EncodeToString(raw)
+}
+
+// AccountID returns the account number that a temporary access key id carries;
+// false when it is not one of ours in form. It proves nothing about the key.
+func AccountID(accessKeyID string) (string, bool) {
+	encoded, ok := strings.CutPrefix(accessKeyID, accessKeyPrefix)
+	if !ok || len(accessKeyID) != accessKeyLen {
+		return "", false
+	}
+	raw, err := base32.StdEncoding.DecodeString(encoded)
+	if err != nil || len(raw) != 2*accountBytes {
+		return "", false
+	}
+	var wide [8]byte
+	copy(wide[8-accountBytes:], raw[:accountBytes])
+	n := binary.BigEndian.Uint64(wide[:])
+	if n > 999_999_999_999 {
+		return "", false
+	}
+	return fmt.Sprintf("%012d", n), true
+}
