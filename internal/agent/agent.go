@@ -1,0 +1,255 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent is the node agent: it serves pods their credentials on the node's link-local addresses, at
+// /v1/credentials, as the AWS SDKs' container credential provider asks for them.
+//
+// It owns the HTTP door on the node: the Host rule, the reading of tokens, the limits, the texts of refusals, probes and
+// metrics. It refuses requests through any address but its own, tokens that are no JWT or outside their time, and more
+// requests than its limit. It does not verify signatures: EKS Auth does, and nothing is served that EKS Auth has not
+// granted to the byte-equal token. In the flow: pod's SDK → agent → credcache → eksauthclient → control plane. It knows
+// only the wire and imports nothing of the server side.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"podid/internal/agent/credcache"
+	"podid/internal/agent/eksauthclient"
+)
+
+// Agent serves credentials while [Agent.Run] runs.
+type Agent struct {
+	cfg     Config
+	cache   *credcache.Cache
+	handler *credentialsHandler
+	metrics *metrics
+	started atomic.Bool
+	ready   chan struct{}
+
+	mu                     sync.Mutex // guards the addresses, which are known once the listeners stand
+	addrs                  []string
+	probeAddr, metricsAddr string
+}
+
+// New checks the configuration, reporting every problem of it at once, and returns an agent that does nothing yet.
+func New(cfg Config) (*Agent, error) {
+	cfg.setDefaults()
+	problem := cfg.validate()
+	if cfg.Log == nil || cfg.Registerer == nil {
+		return nil, fmt.Errorf("agent configuration: %w", problem)
+	}
+	m := newMetrics(cfg.Version)
+	client, err := eksauthclient.New(eksauthclient.Config{
+		Endpoint:       cfg.Endpoint,
+		AllowPlainHTTP: cfg.AllowHTTPEndpoint,
+		Cluster:        cfg.Cluster,
+		Region:         cfg.Region,
+		Credentials:    cfg.Credentials,
+		HTTP:           cfg.HTTP,
+		AttemptTimeout: cfg.AttemptTimeout,
+		TotalTimeout:   cfg.TotalTimeout,
+		MaxAttempts:    cfg.MaxAttempts,
+		UserAgent:      "podid-agent/" + cfg.Version,
+		Now:            cfg.Now,
+		Rand:           cfg.Rand,
+		Observe:        m.upstream,
+	})
+	cache, cacheErr := credcache.New(credcache.Config{
+		Exchanger:    client,
+		MaxEntries:   cfg.MaxCacheSize,
+		Retention:    cfg.Retention,
+		RefreshQPS:   cfg.RefreshQPS,
+		FetchTimeout: cfg.TotalTimeout,
+		Log:          cfg.Log,
+		Observer:     m,
+		Now:          cfg.Now,
+		Rand:         cfg.Rand,
+	})
+	if problem := errors.Join(problem, err, cacheErr); problem != nil {
+		return nil, fmt.Errorf("agent configuration: %w", problem)
+	}
+	if err := m.register(cfg.Registerer, cache.Len); err != nil {
+		return nil, err
+	}
+	return &Agent{
+		cfg:     cfg,
+		cache:   cache,
+		metrics: m,
+		handler: newCredentialsHandler(&cfg, cache, m),
+		ready:   make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed once the agent listens.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// Addrs returns the addresses that serve credentials, as host:port; empty before Ready.
+func (a *Agent) Addrs() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]string(nil), a.addrs...)
+}
+
+// ProbeAddr and MetricsAddr are the addresses of probes and metrics; empty before Ready, or when there are none.
+func (a *Agent) ProbeAddr() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.probeAddr
+}
+
+// MetricsAddr is described at ProbeAddr.
+func (a *Agent) MetricsAddr() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.metricsAddr
+}
+
+// Run listens and serves until ctx ends, then lets requests under way finish for up to 35 s. It returns nil after an
+// orderly stop, and can be called once.
+func (a *Agent) Run(ctx context.Context) error {
+	if !a.started.CompareAndSwap(false, true) {
+		return errors.New("agent has been run before")
+	}
+	servers, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
+	close(a.ready)
+
+	group, failed := errgroup.WithContext(ctx)
+	// The cache outlives the listeners: requests under way still wait for it.
+	cacheCtx, stopCache := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return a.cache.Run(cacheCtx) })
+	group.Go(func() error { a.checkIdentity(failed); return nil })
+	var open sync.WaitGroup
+	for _, s := range servers {
+		open.Add(1)
+		group.Go(func() error {
+			defer open.Done()
+			return s.serve(failed)
+		})
+	}
+	group.Go(func() error {
+		defer stopCache()
+		open.Wait()
+		return nil
+	})
+	return group.Wait()
+}
+
+// checkIdentity fetches the agent's own credentials before the first pod needs them, and says so when there are none.
+func (a *Agent) checkIdentity(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if _, err := a.cfg.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
+		a.cfg.Log.WarnContext(ctx, "fetch the agent's own credentials; pods are refused until this works", slog.String("err", err.Error()))
+	}
+}
+
+// boundServer is a server with its listener.
+type boundServer struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+// serve runs until ctx ends, then stops in an orderly way.
+func (s boundServer) serve(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve on %s: %w", s.listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err := s.http.Shutdown(stop)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("stop serving on %s: %w", s.listener.Addr(), err), s.http.Close())
+	}
+	<-done
+	return err
+}
+
+// listen opens all listeners. A credentials address that fails is warned about as long as another one works; probes
+// and metrics are what the node's operator relies on, so theirs must work.
+func (a *Agent) listen(ctx context.Context) (servers []boundServer, err error) {
+	defer func() {
+		if err != nil {
+			for _, s := range servers {
+				err = errors.Join(err, s.listener.Close())
+			}
+		}
+	}()
+	var addrs []string
+	var refused []error
+	for _, address := range a.cfg.BindAddresses {
+		s, err := a.bind(ctx, address, a.handler)
+		if err != nil {
+			refused = append(refused, err)
+			continue
+		}
+		servers = append(servers, s)
+		addrs = append(addrs, s.listener.Addr().String())
+	}
+	if len(addrs) == 0 {
+		return servers, fmt.Errorf("no address to serve credentials on: %w", errors.Join(refused...))
+	}
+	for _, err := range refused {
+		a.cfg.Log.WarnContext(ctx, "serving without one address", slog.String("err", err.Error()))
+	}
+	probe := newProbe(addrs)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.addrs = addrs
+	for _, extra := range []struct {
+		address string
+		handler http.Handler
+		bound   *string
+	}{
+		{a.cfg.ProbeAddress, probeMux(probe, nil), &a.probeAddr},
+		{a.cfg.MetricsAddress, probeMux(probe, a.cfg.Gatherer), &a.metricsAddr},
+	} {
+		if extra.address == "" {
+			continue
+		}
+		s, err := a.bind(ctx, extra.address, extra.handler)
+		if err != nil {
+			return servers, err
+		}
+		servers = append(servers, s)
+		*extra.bound = s.listener.Addr().String()
+	}
+	a.metrics.addresses.Set(float64(len(addrs)))
+	a.cfg.Log.InfoContext(ctx, "serving credentials", slog.Any("addresses", addrs), slog.String("cluster", a.cfg.Cluster),
+		slog.String("probes", a.probeAddr), slog.String("metrics", a.metricsAddr), slog.String("version", a.cfg.Version))
+	return servers, nil
+}
+
+func (a *Agent) bind(ctx context.Context, address string, handler http.Handler) (boundServer, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return boundServer{}, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return boundServer{listener: listener, http: &http.Server{
+		Handler:           handler,
+		ReadTimeout:       headerTimeout,
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      headerTimeout,
+		IdleTimeout:       headerTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelDebug),
+	}}, nil
+}

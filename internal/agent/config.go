@@ -1,0 +1,170 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"podid/internal/agent/credcache"
+	"podid/internal/agent/eksauthclient"
+)
+
+// Defaults of [Config]; those of AWS' agent where it has them.
+const (
+	DefaultIPv4Host    = "169.254.170.23"
+	DefaultIPv6Host    = "fd00:ec2::23"
+	DefaultPort        = 80
+	DefaultProbePort   = 2703
+	DefaultMetricsPort = 2705
+	DefaultRequestRate = 1000
+	DefaultBurst       = 500
+
+	// headerTimeout bounds reading a request and writing its answer, and a silent connection.
+	headerTimeout = 30 * time.Second
+	// stopTimeout is what requests under way get when the agent stops.
+	stopTimeout    = 35 * time.Second
+	maxHeaderBytes = 1 << 20
+)
+
+// Config of an agent. Cluster, Region, Endpoint, Credentials, BindAddresses and Log are required; zero values of the
+// others mean their defaults.
+type Config struct {
+	// Cluster, Region, Endpoint and AllowHTTPEndpoint describe EKS Auth, see eksauthclient.Config.
+	Cluster, Region, Endpoint string
+	AllowHTTPEndpoint         bool
+	// Credentials is the agent's own identity, with which it signs.
+	Credentials aws.CredentialsProvider
+	// HTTP sends the calls; nil means a client that trusts RootCAs, whose nil means the system's roots.
+	HTTP    eksauthclient.Doer
+	RootCAs *x509.CertPool
+	// AttemptTimeout, TotalTimeout and MaxAttempts bound one exchange.
+	AttemptTimeout, TotalTimeout time.Duration
+	MaxAttempts                  int
+
+	// BindAddresses are host:port pairs, one per address family as a rule; port 0 means any free port. An address that
+	// cannot be bound is warned about; only when none can be does Run fail.
+	BindAddresses []string
+	// ProbeAddress serves /healthz and /readyz, MetricsAddress these and /metrics; empty means none.
+	ProbeAddress, MetricsAddress string
+
+	// MaxCacheSize is the number of cached credentials, Retention the age of their renewal, RefreshQPS the rate of
+	// background renewals. A negative size or retention switches the cache off.
+	MaxCacheSize int
+	Retention    time.Duration
+	RefreshQPS   int
+	// RequestRate per second and RequestBurst bound the requests of all pods over all addresses together; above them
+	// the answer is 429. A negative rate switches the limit off.
+	RequestRate, RequestBurst int
+
+	Log *slog.Logger
+	// Registerer receives the agent's metrics and Gatherer is what MetricsAddress shows; both nil mean a registry of
+	// the agent's own.
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer
+	// Version goes into the user agent and the build metric.
+	Version string
+	// Now is the clock of all decisions, Rand the source of jitter.
+	Now  func() time.Time
+	Rand io.Reader
+}
+
+func (cfg *Config) setDefaults() {
+	setDefault(&cfg.MaxCacheSize, credcache.DefaultMaxEntries)
+	setDefault(&cfg.Retention, credcache.DefaultRetention)
+	setDefault(&cfg.RefreshQPS, credcache.DefaultRefreshQPS)
+	setDefault(&cfg.RequestRate, DefaultRequestRate)
+	setDefault(&cfg.RequestBurst, DefaultBurst)
+	setDefault(&cfg.Version, "unknown")
+	setDefault(&cfg.TotalTimeout, eksauthclient.DefaultTotalTimeout)
+	if cfg.MaxCacheSize < 0 || cfg.Retention < 0 {
+		cfg.MaxCacheSize, cfg.Retention = 0, 0
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = eksauthclient.NewHTTPClient(cfg.RootCAs)
+	}
+	if cfg.Registerer == nil && cfg.Gatherer == nil {
+		own := prometheus.NewRegistry()
+		cfg.Registerer, cfg.Gatherer = own, own
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate reports the problems that are the agent's own; the client and the cache report theirs.
+func (cfg *Config) validate() error {
+	var problems []error
+	if cfg.Log == nil {
+		problems = append(problems, errors.New("log is required"))
+	}
+	if (cfg.Registerer == nil) != (cfg.Gatherer == nil) {
+		problems = append(problems, errors.New("registerer and gatherer: want both or none"))
+	}
+	if len(cfg.BindAddresses) == 0 {
+		problems = append(problems, errors.New("no bind address"))
+	}
+	for _, address := range cfg.BindAddresses {
+		if err := checkAddress(address, true); err != nil {
+			problems = append(problems, fmt.Errorf("bind address %q: %w", address, err))
+		}
+	}
+	for name, address := range map[string]string{"probe": cfg.ProbeAddress, "metrics": cfg.MetricsAddress} {
+		if address == "" {
+			continue
+		}
+		if err := checkAddress(address, false); err != nil {
+			problems = append(problems, fmt.Errorf("%s address %q: %w", name, address, err))
+		}
+	}
+	if cfg.RequestBurst < 0 {
+		problems = append(problems, fmt.Errorf("request burst %d: must not be negative", cfg.RequestBurst))
+	}
+	if total := cfg.TotalTimeout; total >= headerTimeout || total < 0 {
+		problems = append(problems, fmt.Errorf("total time-out %s: want more than 0 and less than %s, in which the answer must be written", total, headerTimeout))
+	}
+	return errors.Join(problems...)
+}
+
+// checkAddress refuses what cannot be bound. Credentials are not served on a wildcard: any neighbour of the node could
+// ask there.
+func checkAddress(address string, literal bool) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.New("want host:port")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %q: want 0 to 65535", port)
+	}
+	if !literal {
+		return nil
+	}
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case host == "localhost":
+		return nil
+	case err != nil:
+		return fmt.Errorf("host %q: want an IP address", host)
+	case addr.IsUnspecified():
+		return errors.New("credentials are not served on every address of the node: name one")
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"podid/internal/agent/eksauthclient"
+)
+
+// metrics are the three of AWS' agent, with what their names say, and our own.
+type metrics struct {
+	responses *prometheus.CounterVec
+	served    prometheus.Counter // responses with code 200, resolved once for the hot path
+	states    *prometheus.CounterVec
+	hit       prometheus.Counter
+	miss      prometheus.Counter
+	evicted   prometheus.Counter
+	errors    *prometheus.CounterVec
+
+	refreshes *prometheus.CounterVec
+	attempts  *prometheus.HistogramVec
+	addresses prometheus.Gauge
+	build     *prometheus.GaugeVec
+}
+
+func newMetrics(version string) *metrics {
+	m := &metrics{
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pod_identity_http_response",
+			Help: "Answers to pods by HTTP status, those of the request limit included; 499 is a pod that did not wait.",
+		}, []string{"code"}),
+		states: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pod_identity_cache_state",
+			Help: "Requests answered from the cache (hit), requests that were not (miss), and entries that left to make room (evicted).",
+		}, []string{"state"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pod_identity_cache_errors",
+			Help: "Background renewals that failed: NonRecoverable drops the credentials, Recoverable keeps them and tries again.",
+		}, []string{"type", "code"}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "podid_agent_refreshes_total",
+			Help: "Background renewals by outcome (ok, error).",
+		}, []string{"outcome"}),
+		attempts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "podid_agent_upstream_seconds",
+			Help:    "Time of one try of a call to EKS Auth by HTTP status; 0 is a try without an answer.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}, []string{"code"}),
+		addresses: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "podid_agent_bound_addresses",
+			Help: "Addresses that serve credentials.",
+		}),
+		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "podid_agent_build_info",
+			Help: "Always 1; the label is the version.",
+		}, []string{"version"}),
+	}
+	m.served = m.responses.WithLabelValues("200")
+	m.hit = m.states.WithLabelValues("hit")
+	m.miss = m.states.WithLabelValues("miss")
+	m.evicted = m.states.WithLabelValues("evicted")
+	m.build.WithLabelValues(version).Set(1)
+	return m
+}
+
+func (m *metrics) register(r prometheus.Registerer, entries func() int) error {
+	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "podid_agent_cache_entries",
+		Help: "Tokens whose credentials are cached.",
+	}, func() float64 { return float64(entries()) })
+	for _, c := range []prometheus.Collector{m.responses, m.states, m.errors, m.refreshes, m.attempts, m.addresses, m.build, size} {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *metrics) response(status int) {
+	m.responses.WithLabelValues(strconv.Itoa(status)).Inc()
+}
+
+func (m *metrics) upstream(status int, took time.Duration) {
+	code := "0"
+	if http.StatusText(status) != "" { // bounds the label's values, whatever the upstream invents
+		code = strconv.Itoa(status)
+	}
+	m.attempts.WithLabelValues(code).Observe(took.Seconds())
+}
+
+// Hit implements credcache.Observer.
+func (m *metrics) Hit() { m.hit.Inc() }
+
+// Miss implements credcache.Observer.
+func (m *metrics) Miss() { m.miss.Inc() }
+
+// Evicted implements credcache.Observer.
+func (m *metrics) Evicted() { m.evicted.Inc() }
+
+// Refreshed implements credcache.Observer.
+func (m *metrics) Refreshed(err error) {
+	if err == nil {
+		m.refreshes.WithLabelValues("ok").Inc()
+		return
+	}
+	m.refreshes.WithLabelValues("error").Inc()
+	kind := "Recoverable"
+	if eksauthclient.IsFinal(err) {
+		kind = "NonRecoverable"
+	}
+	m.errors.WithLabelValues(kind, errorCode(err)).Inc()
+}
+
+// errorCode is a label of few values: the codes of EKS Auth's model, or a word of ours.
+func errorCode(err error) string {
+	var api *eksauthclient.APIError
+	var lost *eksauthclient.UnreachableError
+	switch {
+	case errors.As(err, &api):
+		switch api.Code {
+		case "AccessDeniedException", "ExpiredTokenException", "InternalServerException", "InvalidParameterException",
+			"InvalidRequestException", "InvalidTokenException", "ResourceNotFoundException", "ServiceUnavailableException",
+			"ThrottlingException":
+			return api.Code
+		}
+		return "Other"
+	case errors.As(err, &lost):
+		return "Unreachable"
+	}
+	return "Internal"
+}
