@@ -82,7 +82,7 @@ export function cleanUp(t, association) {
 /** Asserts that a call is refused with exactly this type, status and message, and that the request has an id. */
 export async function refused(call, { type, name = type?.name, status, message }) {
   const error = await call.then(
-    (answer) => assert.fail(`not refused: ${JSON.stringify(answer)}`),
+    (answer) => assert.fail(`not refused: answered with ${Object.keys(answer).join(", ")}`),
     (reason) => reason,
   );
   assert.equal(error.name, name, `${error.name}: ${error.message}`);
