@@ -1,0 +1,355 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"time"
+
+	"podid/internal/arn"
+	"podid/internal/fault"
+	"podid/internal/iam"
+	"podid/internal/store"
+)
+
+// Authorizer decides whether a caller may. Nil means yes; a refusal is a
+// fault of kind AccessDenied.
+type Authorizer interface {
+	Authorize(ctx context.Context, c iam.Caller, q iam.Query) error
+}
+
+// Discoverer fetches an issuer's published keys.
+type Discoverer interface {
+	Discover(ctx context.Context, issuer string) (jwks []byte, uri string, err error)
+}
+
+// Dependents are records that live and die with a cluster.
+type Dependents interface {
+	// DeleteOf removes at most limit of them in tx, and reports how many it
+	// removed; fewer than limit means that none is left.
+	DeleteOf(tx *store.Tx, c *Cluster, limit int) int
+}
+
+// Manager holds the verbs on clusters. All fields but Keys and Dependents are
+// required; without Keys nothing can be discovered.
+type Manager struct {
+	Store      store.Store
+	Authz      Authorizer
+	Keys       Discoverer
+	Dependents []Dependents
+	Now        func() time.Time
+	Rand       io.Reader // safe for concurrent use
+	Partition  string
+	Account    string
+	Region     string
+}
+
+// RegisterInput is what a new cluster is made of. Keys come from JWKS, or,
+// with Discover and no JWKS, from the issuer at once; Discover also lets keys
+// that are unknown later be fetched from there.
+type RegisterInput struct {
+	Name        string // 1..100, [0-9A-Za-z][A-Za-z0-9_-]*
+	Issuer      string // the iss of its tokens, an https URL; never changes
+	JWKS        []byte
+	Discover    bool
+	NodeBinding NodeBinding // "" is NodeBindingRequired
+	Version     string      // Kubernetes "1.34", optional
+	Endpoint    string      // API server's https URL, optional
+	CA          string      // base64 of PEM certificates, optional
+	Tags        map[string]string
+}
+
+// UpdateInput is what may change of a cluster; nil leaves a setting as it is,
+// and the empty string clears Version, Endpoint and CA. An Issuer other than
+// the cluster's own is refused: tokens of another issuer are another cluster's.
+type UpdateInput struct {
+	Name        string
+	Issuer      *string
+	JWKS        []byte // replaces the key set
+	FetchKeys   bool   // replaces the key set by the issuer's published one
+	Discover    *bool
+	NodeBinding *NodeBinding
+	Version     *string
+	Endpoint    *string
+	CA          *string
+}
+
+// ListInput is a page of the names of clusters.
+type ListInput struct {
+	After string // the last name of the page before; "" is the beginning
+	Max   int    // 1..100
+}
+
+// Scope is where this manager's clusters stand.
+func (m *Manager) Scope() store.Scope { return store.Scope{Account: m.Account, Region: m.Region} }
+
+// Named returns the cluster of that name as r shows it, or a NotFound fault
+// in EKS' words. It asks nobody: verbs authorize before they call it.
+func Named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
+	c, ok := Clusters.Get(r, s, name)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "No cluster found for name: %.100s.", name).WithReason("cluster-not-found")
+	}
+	return c, nil
+}
+
+// ByUID returns the cluster with the unique id as r shows it.
+func ByUID(r store.Reader, s store.Scope, uid string) (*Cluster, bool) {
+	_, c, ok := Clusters.FindIndex(r, s, "uid:"+uid)
+	return c, ok
+}
+
+// ByIssuer walks the clusters of a scope that share an issuer: an issuer URL
+// does not identify a cluster.
+func ByIssuer(r store.Reader, s store.Scope, issuer string) iter.Seq2[string, *Cluster] {
+	return Clusters.ByIndex(r, s, "issuer:"+issuer)
+}
+
+// authorize asks for action on the cluster of that name, which may not exist.
+func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) error {
+	if c, ok := Clusters.Get(m.Store.View(), m.Scope(), name); ok {
+		keys = append(keys, ResourceTags(c.Tags)...)
+	}
+	return m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: arn.Cluster(m.Partition, m.Region, m.Account, name), Keys: keys})
+}
+
+// Register makes a cluster. Action: podid:RegisterCluster.
+func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterInput) (*Cluster, error) {
+	if err := m.authorize(ctx, caller, "podid:RegisterCluster", in.Name, RequestTags(in.Tags)...); err != nil {
+		return nil, err
+	}
+	if in.NodeBinding == "" {
+		in.NodeBinding = NodeBindingRequired
+	}
+	if err := in.validate(); err != nil {
+		return nil, err
+	}
+	keys, err := m.keySet(ctx, in.Issuer, in.JWKS, in.Discover)
+	if err != nil {
+		return nil, err
+	}
+	uid := make([]byte, 16)
+	if _, err := io.ReadFull(m.Rand, uid); err != nil {
+		return nil, fmt.Errorf("read random unique id: %w", err)
+	}
+	now := m.Now().UTC()
+	c := &Cluster{
+		UID: hex.EncodeToString(uid), Partition: m.Partition, Account: m.Account, Region: m.Region, Name: in.Name,
+		Issuer: in.Issuer, JWKS: keys, Discover: in.Discover, NodeBinding: in.NodeBinding,
+		Version: in.Version, Endpoint: in.Endpoint, CA: in.CA, Tags: maps.Clone(in.Tags), Created: now, Modified: now,
+	}
+	err = m.update(ctx, "register cluster", func(tx *store.Tx) error {
+		if _, ok := Clusters.Get(tx, m.Scope(), in.Name); ok {
+			return fault.New(fault.AlreadyExists, "Cluster already exists with name: %s", in.Name).WithReason("cluster-exists")
+		}
+		Clusters.Put(tx, m.Scope(), in.Name, c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Describe returns a cluster. Action: eks:DescribeCluster.
+func (m *Manager) Describe(ctx context.Context, caller iam.Caller, name string) (*Cluster, error) {
+	return m.read(ctx, caller, "eks:DescribeCluster", name)
+}
+
+// Inspect returns a cluster for podid's own API, which shows what EKS does
+// not: unique id, keys, node binding. Action: podid:DescribeCluster.
+func (m *Manager) Inspect(ctx context.Context, caller iam.Caller, name string) (*Cluster, error) {
+	return m.read(ctx, caller, "podid:DescribeCluster", name)
+}
+
+func (m *Manager) read(ctx context.Context, caller iam.Caller, action, name string) (*Cluster, error) {
+	if err := m.authorize(ctx, caller, action, name); err != nil {
+		return nil, err
+	}
+	return m.current(ctx, name)
+}
+
+// current returns the cluster, asking the store before it says that there is none.
+func (m *Manager) current(ctx context.Context, name string) (*Cluster, error) {
+	if c, ok := Clusters.Get(m.Store.View(), m.Scope(), name); ok {
+		return c, nil
+	}
+	// Another replica may have registered it a moment ago.
+	v, err := m.Store.Fence(ctx)
+	if err != nil {
+		return nil, storeFault("read cluster", err)
+	}
+	return Named(v, m.Scope(), name)
+}
+
+// List returns a page of names in their order, and the name to give as After
+// for the next page, "" on the last. Action: eks:ListClusters.
+func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (names []string, next string, err error) {
+	if err := m.Authz.Authorize(ctx, caller, iam.Query{Action: "eks:ListClusters", Resource: "*"}); err != nil {
+		return nil, "", err
+	}
+	if in.Max < 1 || in.Max > 100 {
+		return nil, "", invalid("max-results", "maxResults must be between 1 and 100, not %d.", in.Max)
+	}
+	v, err := m.Store.Fence(ctx)
+	if err != nil {
+		return nil, "", storeFault("list clusters", err)
+	}
+	names = []string{}
+	for name := range Clusters.List(v, m.Scope(), "", in.After) {
+		if len(names) == in.Max {
+			return names, names[in.Max-1], nil
+		}
+		names = append(names, name)
+	}
+	return names, "", nil
+}
+
+// Update changes keys and settings. Action: podid:UpdateCluster.
+func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput) (*Cluster, error) {
+	if err := m.authorize(ctx, caller, "podid:UpdateCluster", in.Name); err != nil {
+		return nil, err
+	}
+	if err := in.validate(); err != nil {
+		return nil, err
+	}
+	was, err := m.current(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if in.Issuer != nil && *in.Issuer != was.Issuer {
+		return nil, invalid("issuer-immutable", "The issuer of a cluster cannot be changed. Register a cluster of another name, or delete this one first.")
+	}
+	var keys []byte
+	if in.JWKS != nil || in.FetchKeys {
+		// Fetched outside of the transaction: it may take seconds and must not run twice.
+		if keys, err = m.keySet(ctx, was.Issuer, in.JWKS, in.FetchKeys); err != nil {
+			return nil, err
+		}
+	}
+	return m.change(ctx, in.Name, was.UID, func(c *Cluster) error {
+		in.apply(c, keys)
+		return nil
+	})
+}
+
+func (in *UpdateInput) apply(c *Cluster, keys []byte) {
+	if keys != nil {
+		c.JWKS = keys
+	}
+	if in.Discover != nil {
+		c.Discover = *in.Discover
+	}
+	if in.NodeBinding != nil {
+		c.NodeBinding = *in.NodeBinding
+	}
+	if in.Version != nil {
+		c.Version = *in.Version
+	}
+	if in.Endpoint != nil {
+		c.Endpoint = *in.Endpoint
+	}
+	if in.CA != nil {
+		c.CA = *in.CA
+	}
+}
+
+// change applies fn to a copy of the cluster and stores it. uid, when not
+// empty, has to be the cluster's still: a name made anew is another cluster.
+func (m *Manager) change(ctx context.Context, name, uid string, fn func(*Cluster) error) (*Cluster, error) {
+	var out *Cluster
+	err := m.update(ctx, "update cluster", func(tx *store.Tx) error {
+		c, err := Named(tx, m.Scope(), name)
+		if err != nil {
+			return err
+		}
+		if uid != "" && c.UID != uid {
+			return fault.New(fault.AlreadyExists, "The cluster %s was registered anew meanwhile.", name).WithReason("cluster-replaced")
+		}
+		n := *c
+		n.Tags = maps.Clone(c.Tags)
+		if err := fn(&n); err != nil {
+			return err
+		}
+		n.Modified = m.Now().UTC()
+		Clusters.Put(tx, m.Scope(), name, &n)
+		out = &n
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// deleteBatch bounds the records that one transaction removes.
+const deleteBatch = 50
+
+// Delete removes a cluster and all that lives and dies with it. The cluster
+// goes in the same transaction as the last of its dependents, so what is
+// interrupted can be repeated and leaves no orphan. Returns the cluster as it
+// was. Action: eks:DeleteCluster.
+func (m *Manager) Delete(ctx context.Context, caller iam.Caller, name string) (*Cluster, error) {
+	if err := m.authorize(ctx, caller, "eks:DeleteCluster", name); err != nil {
+		return nil, err
+	}
+	var was *Cluster
+	for done := false; !done; {
+		err := m.update(ctx, "delete cluster", func(tx *store.Tx) error {
+			c, err := Named(tx, m.Scope(), name)
+			if err != nil {
+				return err
+			}
+			if was != nil && c.UID != was.UID {
+				return fault.New(fault.AlreadyExists, "The cluster %s was registered anew meanwhile.", name).WithReason("cluster-replaced")
+			}
+			left := deleteBatch
+			for _, d := range m.Dependents {
+				left -= d.DeleteOf(tx, c, left)
+				if left <= 0 {
+					break
+				}
+			}
+			if done = left > 0; done {
+				Clusters.Delete(tx, m.Scope(), name)
+			}
+			was = c
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return was, nil
+}
+
+// update runs fn on a view that has all that any replica has acknowledged:
+// what fn refuses is refused for good, so it must not look at an older one.
+func (m *Manager) update(ctx context.Context, what string, fn func(*store.Tx) error) error {
+	if _, err := m.Store.Fence(ctx); err != nil {
+		return storeFault(what, err)
+	}
+	if err := m.Store.Update(ctx, fn); err != nil {
+		return storeFault(what, err)
+	}
+	return nil
+}
+
+// storeFault gives the engine's errors the kind that callers retry on.
+func storeFault(what string, err error) error {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrConflict) {
+		return fault.New(fault.Unavailable, "The store cannot take the request at the moment. Try again.").
+			WithReason("store-unavailable").Because(fmt.Errorf("%s: %w", what, err))
+	}
+	if fault.As(err).Kind != fault.Internal {
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
