@@ -64,11 +64,13 @@ var rooms = map[string]layer{
 	"internal/store/etcd": storage, "internal/store/etcdembed": storage, "internal/store/memory": storage,
 	"internal/store/storetest": storage,
 
-	"internal/server": assembly, "internal/controlplane": assembly,
+	"internal/server": assembly, "internal/serverconfig": assembly, "internal/controlplane": assembly,
 
 	"internal/agent": cluster, "internal/operator": cluster, "internal/cli": cluster,
 
-	"cmd": command,
+	// The one process that holds both sides of the wire, for `podid dev`.
+	"internal/dev": command,
+	"cmd":          command,
 }
 
 // layerMay says which layers a layer may import, its own included where named.
