@@ -132,7 +132,7 @@ func appendHeader(dst []byte, r *http.Request, name string) ([]byte, error) {
 	if name == "host" {
 		return appendFolded(dst, r.Host), nil
 	}
-	values := r.Header[http.CanonicalHeaderKey(name)]
+	values := headerValues(r.Header, name)
 	if len(values) == 0 {
 		switch {
 		case name == "content-length" && r.ContentLength >= 0:
@@ -151,6 +151,21 @@ func appendHeader(dst []byte, r *http.Request, name string) ([]byte, error) {
 		dst = appendFolded(dst, value)
 	}
 	return dst, nil
+}
+
+// headerValues looks a lower-case name up under the spelling of net/http,
+// without building a string for it.
+func headerValues(h http.Header, name string) []string {
+	var stack [64]byte
+	key := append(stack[:0], name...)
+	upper := true
+	for i, c := range key {
+		if upper && c >= 'a' && c <= 'z' {
+			key[i] = c - 'a' + 'A'
+		}
+		upper = c == '-'
+	}
+	return h[string(key)]
 }
 
 func appendFolded(dst []byte, value string) []byte {

@@ -5,7 +5,6 @@ package sigv4
 
 import (
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strconv"
 	"strings"
@@ -217,9 +216,10 @@ func (s *Signed) parseExpires(params amzQuery) error {
 	return nil
 }
 
-// single returns the only value of a header, "" when it is absent.
+// single returns the only value of a header given by its canonical name, ""
+// when it is absent.
 func single(h http.Header, name string) (string, error) {
-	values := h[textproto.CanonicalMIMEHeaderKey(name)]
+	values := h[name]
 	switch len(values) {
 	case 0:
 		return "", nil
