@@ -1,0 +1,158 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+// Context holds the condition keys of one request. Key names do not depend on
+// case, values do. The zero value is an empty context; it is not safe for
+// concurrent writes. Reset keeps the memory, so a Context may be pooled.
+type Context struct {
+	entries []entry
+}
+
+// entry is one key: its name is prefix+name, so that the key of a tag is set
+// without building a string.
+type entry struct {
+	prefix, name string
+	value        string
+	values       []string
+	hash         uint32
+	multi        bool
+	unknown      bool
+}
+
+// Reset removes every key and keeps the memory.
+func (c *Context) Reset() {
+	clear(c.entries)
+	c.entries = c.entries[:0]
+}
+
+// Len returns the number of keys, unknown ones included.
+func (c *Context) Len() int { return len(c.entries) }
+
+// Set gives a single-valued key its value, replacing any earlier one. Booleans
+// are "true" or "false", numbers decimal text, times ISO 8601 or epoch seconds.
+func (c *Context) Set(key, value string) { c.put(entry{name: key, value: value}) }
+
+// SetTag sets the key prefix+tag, for example aws:RequestTag/ and a tag's key.
+func (c *Context) SetTag(prefix, tag, value string) {
+	c.put(entry{prefix: prefix, name: tag, value: value})
+}
+
+// SetMulti gives a multi-valued key its values. Without values the key counts as
+// absent, as an empty set does by the documentation. The slice is kept.
+func (c *Context) SetMulti(key string, values ...string) {
+	c.put(entry{name: key, values: values, multi: true})
+}
+
+// SetUnknown marks a key whose value is not known yet. A condition on it passes:
+// it counts as met in an Allow, as not met in a Deny, and Decision.Open names it.
+func (c *Context) SetUnknown(key string) { c.put(entry{name: key, unknown: true}) }
+
+// Merge sets every key of other.
+func (c *Context) Merge(other *Context) {
+	if other == nil {
+		return
+	}
+	if len(c.entries) == 0 {
+		c.entries = append(c.entries, other.entries...)
+		return
+	}
+	for i := range other.entries {
+		c.place(&other.entries[i])
+	}
+}
+
+func (c *Context) put(e entry) {
+	e.hash = foldHash(foldHash(fnvBasis, e.prefix), e.name)
+	c.place(&e)
+}
+
+func (c *Context) place(e *entry) {
+	for i := range c.entries {
+		if have := &c.entries[i]; have.hash == e.hash && sameName(have, e) {
+			*have = *e
+			return
+		}
+	}
+	c.entries = append(c.entries, *e)
+}
+
+// truncate drops the keys after the first n.
+func (c *Context) truncate(n int) {
+	clear(c.entries[n:])
+	c.entries = c.entries[:n]
+}
+
+// lookup finds a key; nil when it is absent.
+func (c *Context) lookup(k keyRef) *entry {
+	if c == nil {
+		return nil
+	}
+	for i := range c.entries {
+		if e := &c.entries[i]; e.hash == k.hash && e.is(k.folded) {
+			return e
+		}
+	}
+	return nil
+}
+
+// has reports whether the key is present, unknown or known.
+func (c *Context) has(key string) bool { return c.lookup(newKeyRef(key)) != nil }
+
+// is compares the entry's name with a folded one.
+func (e *entry) is(folded string) bool {
+	rest, ok := foldPrefix(e.prefix, folded)
+	if !ok {
+		return false
+	}
+	rest, ok = foldPrefix(e.name, rest)
+	return ok && rest == ""
+}
+
+// empty reports whether the entry stands for no value: an empty set.
+func (e *entry) empty() bool { return e.multi && len(e.values) == 0 }
+
+// count and at give single-valued and multi-valued keys one shape.
+func (e *entry) count() int {
+	if e.multi {
+		return len(e.values)
+	}
+	return 1
+}
+
+func (e *entry) at(i int) string {
+	if e.multi {
+		return e.values[i]
+	}
+	return e.value
+}
+
+// null reports whether the values resolve to a null data set: none at all, or
+// empty strings only. Set operators treat such a key as absent.
+func (e *entry) null() bool {
+	for i := range e.count() {
+		if e.at(i) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func sameName(a, b *entry) bool {
+	if a.prefix == b.prefix {
+		return foldEqual(a.name, b.name)
+	}
+	return foldEqual(a.prefix+a.name, b.prefix+b.name)
+}
+
+// keyRef is a condition key as a document names it, prepared for lookup.
+type keyRef struct {
+	text   string
+	folded string
+	hash   uint32
+}
+
+func newKeyRef(key string) keyRef {
+	return keyRef{text: key, folded: fold(key), hash: foldHash(fnvBasis, key)}
+}

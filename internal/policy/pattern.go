@@ -1,0 +1,320 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// verdict is the outcome of one test. open means that it depends on a key whose
+// value is unknown; broken that it can hold in no form, negated or not, because
+// a variable is unresolvable or a value is not of the operator's type.
+type verdict uint8
+
+const (
+	no verdict = iota
+	yes
+	open
+	broken
+)
+
+func verdictOf(ok bool) verdict {
+	if ok {
+		return yes
+	}
+	return no
+}
+
+// patternStyle says how a pattern's text is read.
+type patternStyle struct {
+	wildcards bool // "*" and "?" are wildcards
+	variables bool // ${...} are policy variables (version 2012-10-17)
+	foldCase  bool // compare without regard to case
+}
+
+type tokenKind uint8
+
+const (
+	tokLiteral tokenKind = iota
+	tokStar
+	tokAny // exactly one character
+	tokVariable
+)
+
+type token struct {
+	kind       tokenKind
+	text       string // literal, or the variable's default value
+	hasDefault bool
+	key        keyRef
+}
+
+// pattern is a compiled string with wildcards and variables. Matching takes
+// time in the order of pattern length times value length at worst, allocates
+// nothing for up to eight variables, and never treats the value of a variable
+// as anything but literal text.
+type pattern struct {
+	source string
+	tokens []token
+	fold   bool
+	shape  patternShape
+	vars   int
+}
+
+type patternShape uint8
+
+const (
+	shapeGlob   patternShape = iota
+	shapeExact               // one literal, or nothing
+	shapeAll                 // a lone star
+	shapePrefix              // a literal and a star
+)
+
+// compilePattern never fails: text that is no well-formed variable is literal.
+func compilePattern(text string, style patternStyle) pattern {
+	p := pattern{source: text, fold: style.foldCase}
+	var lit strings.Builder
+	flush := func() {
+		if lit.Len() > 0 {
+			p.tokens = append(p.tokens, token{kind: tokLiteral, text: lit.String()})
+			lit.Reset()
+		}
+	}
+	for i := 0; i < len(text); {
+		if style.variables && strings.HasPrefix(text[i:], "${") {
+			if tok, n, ok := parseVariable(text[i:]); ok {
+				i += n
+				if tok.kind == tokLiteral {
+					lit.WriteString(tok.text)
+					continue
+				}
+				flush()
+				p.tokens = append(p.tokens, tok)
+				p.vars++
+				continue
+			}
+		}
+		switch {
+		case style.wildcards && text[i] == '*':
+			flush()
+			if n := len(p.tokens); n == 0 || p.tokens[n-1].kind != tokStar {
+				p.tokens = append(p.tokens, token{kind: tokStar})
+			}
+		case style.wildcards && text[i] == '?':
+			flush()
+			p.tokens = append(p.tokens, token{kind: tokAny})
+		default:
+			lit.WriteByte(text[i])
+		}
+		i++
+	}
+	flush()
+	p.shape = shapeOf(p.tokens)
+	return p
+}
+
+func shapeOf(tokens []token) patternShape {
+	switch {
+	case len(tokens) == 0:
+		return shapeExact
+	case len(tokens) == 1 && tokens[0].kind == tokLiteral:
+		return shapeExact
+	case len(tokens) == 1 && tokens[0].kind == tokStar:
+		return shapeAll
+	case len(tokens) == 2 && tokens[0].kind == tokLiteral && tokens[1].kind == tokStar:
+		return shapePrefix
+	}
+	return shapeGlob
+}
+
+// parseVariable reads one ${...} at the start of s: an escaped character, or a
+// key with an optional default in single quotes. n is the length it takes.
+func parseVariable(s string) (tok token, n int, ok bool) {
+	end := variableEnd(s)
+	if end < 0 {
+		return token{}, 0, false
+	}
+	body := s[2:end]
+	switch body {
+	case "":
+		return token{}, 0, false
+	case "*", "?", "$":
+		return token{kind: tokLiteral, text: body}, end + 1, true
+	}
+	tok = token{kind: tokVariable}
+	key := body
+	if at := strings.IndexByte(body, ','); at >= 0 {
+		def := strings.TrimSpace(body[at+1:])
+		if len(def) >= 2 && def[0] == '\'' && def[len(def)-1] == '\'' {
+			key, tok.text, tok.hasDefault = body[:at], def[1:len(def)-1], true
+		}
+	}
+	tok.key = newKeyRef(strings.TrimSpace(key))
+	return tok, end + 1, true
+}
+
+// variableEnd returns the index of the brace that closes the ${ at the start of
+// s, skipping a quoted default; -1 when there is none.
+func variableEnd(s string) int {
+	quoted := false
+	for i := 2; i < len(s); i++ {
+		switch {
+		case s[i] == '\'':
+			quoted = !quoted
+		case s[i] == '}' && !quoted:
+			return i
+		}
+	}
+	return strings.IndexByte(s, '}')
+}
+
+// maxInlineVariables is the number of variables that one pattern resolves
+// without allocating.
+const maxInlineVariables = 8
+
+// match compares a value with the pattern under the context's variables.
+func (p *pattern) match(value string, ctx *Context) verdict {
+	switch p.shape {
+	case shapeAll:
+		return yes
+	case shapeExact:
+		text := ""
+		if len(p.tokens) == 1 {
+			text = p.tokens[0].text
+		}
+		if p.fold {
+			return verdictOf(foldEqual(text, value))
+		}
+		return verdictOf(text == value)
+	case shapePrefix:
+		if !p.fold {
+			return verdictOf(strings.HasPrefix(value, p.tokens[0].text))
+		}
+	}
+	var inline [maxInlineVariables]string
+	vars := inline[:0]
+	if p.vars > maxInlineVariables {
+		vars = make([]string, 0, p.vars)
+	}
+	if p.vars > 0 {
+		var v verdict
+		if vars, v = p.resolve(vars, ctx); v != yes {
+			return v
+		}
+	}
+	return verdictOf(p.glob(value, vars))
+}
+
+// resolve appends the value of every variable in order.
+func (p *pattern) resolve(vars []string, ctx *Context) ([]string, verdict) {
+	result := yes
+	for i := range p.tokens {
+		tok := &p.tokens[i]
+		if tok.kind != tokVariable {
+			continue
+		}
+		switch e := ctx.lookup(tok.key); {
+		case e != nil && e.unknown:
+			result = open
+			vars = append(vars, "")
+		case e != nil && !e.multi:
+			vars = append(vars, e.value)
+		case (e == nil || e.empty()) && tok.hasDefault:
+			vars = append(vars, tok.text)
+		default:
+			return vars, broken
+		}
+	}
+	return vars, result
+}
+
+// cursor is a place in the pattern: a token, and how many of the variables
+// before it are behind us.
+type cursor struct{ tok, vars int }
+
+// glob matches by the usual method: on a mismatch it returns to the last star
+// and lets it take one more character, so no star is ever reconsidered.
+func (p *pattern) glob(value string, vars []string) bool {
+	var at, star cursor
+	pos, starPos, starred := 0, 0, false
+	for {
+		if at.tok < len(p.tokens) {
+			tok := &p.tokens[at.tok]
+			if tok.kind == tokStar {
+				at.tok++
+				if at.tok == len(p.tokens) {
+					return true
+				}
+				star, starPos, starred = at, pos, true
+				continue
+			}
+			if n, ok := p.step(tok, at, value[pos:], vars); ok {
+				pos += n
+				at.tok++
+				if tok.kind == tokVariable {
+					at.vars++
+				}
+				continue
+			}
+		} else if pos == len(value) {
+			return true
+		}
+		if !starred || starPos >= len(value) {
+			return false
+		}
+		_, n := utf8.DecodeRuneInString(value[starPos:])
+		starPos += n
+		at, pos = star, starPos
+	}
+}
+
+// step matches one token that is no star at the start of rest.
+func (p *pattern) step(tok *token, at cursor, rest string, vars []string) (int, bool) {
+	text := tok.text
+	switch tok.kind {
+	case tokAny:
+		if rest == "" {
+			return 0, false
+		}
+		_, n := utf8.DecodeRuneInString(rest)
+		return n, true
+	case tokVariable:
+		text = vars[at.vars]
+	}
+	if !p.fold {
+		return len(text), strings.HasPrefix(rest, text)
+	}
+	after, ok := foldedPrefix(text, rest)
+	return len(rest) - len(after), ok
+}
+
+// foldedPrefix is foldPrefix for two texts of which neither is folded.
+func foldedPrefix(s, of string) (string, bool) {
+	for s != "" {
+		if of == "" {
+			return of, false
+		}
+		a, n := utf8.DecodeRuneInString(s)
+		b, m := utf8.DecodeRuneInString(of)
+		if a != b && lowerRune(a) != lowerRune(b) {
+			return of, false
+		}
+		s, of = s[n:], of[m:]
+	}
+	return of, true
+}
+
+// openKeys appends the unknown keys that the pattern refers to.
+func (p *pattern) openKeys(keys []string, ctx *Context) []string {
+	for i := range p.tokens {
+		tok := &p.tokens[i]
+		if tok.kind != tokVariable {
+			continue
+		}
+		if e := ctx.lookup(tok.key); e != nil && e.unknown {
+			keys = append(keys, tok.key.text)
+		}
+	}
+	return keys
+}

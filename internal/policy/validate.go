@@ -1,0 +1,453 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// AWS' messages for refused documents.
+const (
+	msgSyntax          = "Syntax errors in policy."
+	msgVersion         = "Policy document must be version 2012-10-17 or greater."
+	msgLegacy          = "The policy failed legacy parsing"
+	msgSid             = "Statement IDs (SID) in a single policy must be unique."
+	msgNoActions       = "Policy statement must contain actions."
+	msgNoResources     = "Policy statement must contain resources."
+	msgActionPrefix    = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
+	msgActionColons    = "Actions/Condition can contain only one colon."
+	msgTrustResource   = "Has prohibited field Resource."
+	msgTrustPrincipal  = "Missing required field Principal"
+	msgTrustAction     = "AssumeRole policy may only specify STS AssumeRole actions."
+	msgNoPrincipalHere = "Policy document should not specify a principal."
+	msgPolicyType      = "The provided policy document does not meet the requirements of the specified policy type."
+)
+
+// rawDocument is a document whose syntax is right and whose content is not yet
+// looked at.
+type rawDocument struct {
+	kind       DocumentKind
+	version    string
+	statements []rawStatement
+}
+
+type rawStatement struct {
+	sid          string
+	hasSid       bool
+	effect       string
+	actions      []string
+	hasAction    bool
+	notAction    bool
+	resources    []string
+	hasResource  bool
+	notResource  bool
+	principal    *node
+	notPrincipal bool
+	conditions   []rawCondition
+}
+
+type rawCondition struct {
+	operator, key string
+	values        []string
+}
+
+func syntaxError(format string, args ...any) error {
+	return &MalformedError{Message: msgSyntax, Cause: fmt.Sprintf(format, args...)}
+}
+
+// readDocument checks the syntax: the elements and the types of their values.
+func readDocument(root *node) (*rawDocument, error) {
+	if root.kind != nodeObject {
+		return nil, syntaxError("document is no JSON object")
+	}
+	doc := &rawDocument{}
+	var statements *node
+	for i, name := range root.members {
+		value := &root.items[i]
+		switch name {
+		case "Version":
+			if value.kind != nodeString || value.text != VersionOld && value.text != VersionCurrent {
+				return nil, syntaxError("Version is neither %s nor %s", VersionCurrent, VersionOld)
+			}
+			doc.version = value.text
+		case "Id":
+			if value.kind != nodeString {
+				return nil, syntaxError("Id is no string")
+			}
+		case "Statement":
+			statements = value
+		default:
+			return nil, syntaxError("unknown element %q", name)
+		}
+	}
+	if statements == nil {
+		return nil, syntaxError("Statement is missing")
+	}
+	list := []node{*statements}
+	if statements.kind == nodeList {
+		list = statements.items
+	}
+	if len(list) == 0 {
+		return nil, syntaxError("Statement is empty")
+	}
+	for i := range list {
+		s, err := readStatement(&list[i])
+		if err != nil {
+			return nil, syntaxError("statement %d: %v", i, err)
+		}
+		doc.statements = append(doc.statements, s)
+	}
+	return doc, nil
+}
+
+func readStatement(n *node) (rawStatement, error) {
+	var s rawStatement
+	if n.kind != nodeObject {
+		return s, errors.New("no JSON object")
+	}
+	for i, name := range n.members {
+		if err := s.readElement(name, &n.items[i]); err != nil {
+			return s, err
+		}
+	}
+	for _, pair := range [][2]string{{"Action", "NotAction"}, {"Resource", "NotResource"}, {"Principal", "NotPrincipal"}} {
+		if n.get(pair[0]) != nil && n.get(pair[1]) != nil {
+			return s, fmt.Errorf("has both %s and %s", pair[0], pair[1])
+		}
+	}
+	switch fold(s.effect) {
+	case "allow", "deny":
+		return s, nil
+	case "":
+		return s, errors.New("element Effect is missing")
+	}
+	return s, errors.New("element Effect is neither Allow nor Deny")
+}
+
+func (s *rawStatement) readElement(name string, value *node) error {
+	var ok bool
+	switch name {
+	case "Sid":
+		s.sid, s.hasSid, ok = value.text, true, value.kind == nodeString
+		if ok && !alphanumeric(s.sid) {
+			return errors.New("element Sid holds characters other than A-Z, a-z and 0-9")
+		}
+	case "Effect":
+		s.effect, ok = value.text, value.kind == nodeString
+	case "Action", "NotAction":
+		s.actions, ok = value.strings(false)
+		s.hasAction, s.notAction = true, name == "NotAction"
+	case "Resource", "NotResource":
+		s.resources, ok = value.strings(false)
+		s.hasResource, s.notResource = true, name == "NotResource"
+	case "Principal", "NotPrincipal":
+		s.principal, s.notPrincipal = value, name == "NotPrincipal"
+		ok = value.kind == nodeObject || value.kind == nodeString
+	case "Condition":
+		return s.readConditions(value)
+	default:
+		return fmt.Errorf("unknown element %q", name)
+	}
+	if !ok {
+		return fmt.Errorf("element %s is of the wrong type", name)
+	}
+	return nil
+}
+
+// readConditions checks operators and values. An operator without keys says
+// nothing and is not looked at, as AWS does.
+func (s *rawStatement) readConditions(n *node) error {
+	if n.kind != nodeObject {
+		return errors.New("element Condition is no JSON object")
+	}
+	for i, op := range n.members {
+		keys := &n.items[i]
+		if keys.kind != nodeObject {
+			return fmt.Errorf("condition %s is no JSON object", op)
+		}
+		if _, ok := parseOperator(op); !ok && len(keys.members) > 0 {
+			return fmt.Errorf("unknown condition operator %q", op)
+		}
+		for j, key := range keys.members {
+			values, ok := keys.items[j].strings(true)
+			if !ok {
+				return fmt.Errorf("condition %s %s has a value that is no string", op, key)
+			}
+			s.conditions = append(s.conditions, rawCondition{operator: op, key: key, values: values})
+		}
+	}
+	return nil
+}
+
+func alphanumeric(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
+
+// validate checks the content in AWS' order; current asks for version 2012-10-17.
+func (d *rawDocument) validate(current bool) error {
+	if current && d.version != VersionCurrent {
+		return &MalformedError{Message: msgVersion}
+	}
+	checks := []func() error{
+		d.checkLegacy, d.checkSids, d.checkActionsExist, d.checkResourcesExist,
+		d.checkResources, d.checkActions, d.checkPrincipalsExist,
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each runs a check over the statements until one fails.
+func (d *rawDocument) each(check func(s *rawStatement) error) error {
+	for i := range d.statements {
+		if err := check(&d.statements[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLegacy holds what AWS reports without saying what it is: the case of
+// Effect, dates, and the shape of resources.
+func (d *rawDocument) checkLegacy() error {
+	return d.each(func(s *rawStatement) error {
+		if s.effect != "Allow" && s.effect != "Deny" {
+			return &MalformedError{Message: msgLegacy, Cause: "Effect is written Allow or Deny"}
+		}
+		for _, c := range s.conditions {
+			op, _ := parseOperator(c.operator)
+			for _, v := range c.values {
+				if _, ok := parseInstant(v); op.family == famDate && !ok {
+					return &MalformedError{Message: msgLegacy, Cause: fmt.Sprintf("condition %s %s: no date", c.operator, c.key)}
+				}
+			}
+		}
+		for _, r := range s.resources {
+			if !legacyResource(r, d.variables()) {
+				return &MalformedError{Message: msgLegacy, Cause: fmt.Sprintf("resource %q has too few parts or an empty vendor", r)}
+			}
+		}
+		return nil
+	})
+}
+
+func (d *rawDocument) variables() bool { return d.version == VersionCurrent }
+
+// legacyResource refuses ARNs with an empty vendor, and those with a vendor and
+// further parts, none a wildcard, but fewer than six.
+func legacyResource(r string, variables bool) bool {
+	parts := splitPattern(r, variables)
+	if len(parts) < 4 || !knownPartition(parts[1]) {
+		return true
+	}
+	if parts[2] == "" {
+		return false
+	}
+	return len(parts) == arnParts || strings.ContainsAny(r, "*?")
+}
+
+func (d *rawDocument) checkSids() error {
+	seen := map[string]bool{}
+	return d.each(func(s *rawStatement) error {
+		if s.hasSid && s.sid != "" && seen[s.sid] {
+			return &MalformedError{Message: msgSid, Cause: "Sid " + s.sid}
+		}
+		seen[s.sid] = true
+		return nil
+	})
+}
+
+func (d *rawDocument) checkActionsExist() error {
+	return d.each(func(s *rawStatement) error {
+		if len(s.actions) == 0 {
+			return &MalformedError{Message: msgNoActions}
+		}
+		return nil
+	})
+}
+
+// checkResourcesExist is reported after bad actions, as AWS does it.
+func (d *rawDocument) checkResourcesExist() error {
+	if d.kind == Trust {
+		return d.each(func(s *rawStatement) error {
+			if s.hasResource {
+				return &MalformedError{Message: msgTrustResource}
+			}
+			return nil
+		})
+	}
+	return d.each(func(s *rawStatement) error {
+		if len(s.resources) > 0 {
+			return nil
+		}
+		if err := checkActionPrefixes(s.actions); err != nil {
+			return err
+		}
+		return &MalformedError{Message: msgNoResources}
+	})
+}
+
+func (d *rawDocument) checkResources() error {
+	return d.each(func(s *rawStatement) error {
+		for _, r := range s.resources {
+			if message := resourceFault(r, d.variables()); message != "" {
+				return &MalformedError{Message: message}
+			}
+		}
+		return nil
+	})
+}
+
+const iamPaths = "user/, federated-user/, role/, group/, instance-profile/, mfa/, server-certificate/, " +
+	"policy/, sms-mfa/, saml-provider/, oidc-provider/, report/, access-report/"
+
+// resourceFault returns AWS' message for a resource that it does not take.
+func resourceFault(r string, variables bool) string {
+	if r == "*" {
+		return ""
+	}
+	parts := splitPattern(r, variables)
+	if len(parts) < 2 {
+		return fmt.Sprintf(`Resource %s must be in ARN format or "*".`, r)
+	}
+	if !knownPartition(parts[1]) {
+		full := append([]string{"arn"}, parts[1:]...)
+		for len(full) < arnParts {
+			full = append(full, "*")
+		}
+		return fmt.Sprintf(`Partition "%s" is not valid for resource "%s".`, parts[1], strings.Join(full, ":"))
+	}
+	if parts[0] != "arn" {
+		return fmt.Sprintf(`Resource %s must be in ARN format or "*".`, r)
+	}
+	if len(parts) == 2 && !strings.ContainsAny(parts[1], "*?") {
+		return "Resource vendor must be fully qualified and cannot contain regexes."
+	}
+	if len(parts) < arnParts {
+		return ""
+	}
+	switch {
+	case parts[2] == "iam" && parts[3] != "" && parts[3] != "*":
+		return fmt.Sprintf("IAM resource %s cannot contain region information.", r)
+	case parts[2] == "s3" && parts[3] != "" && parts[3] != "*":
+		return fmt.Sprintf("Resource %s can not contain region information.", r)
+	case parts[2] == "iam" && !iamResourcePath(parts[5]):
+		return fmt.Sprintf(`IAM resource path must either be "*" or start with %s.`, iamPaths)
+	}
+	return ""
+}
+
+func iamResourcePath(path string) bool {
+	if strings.ContainsAny(path, "*?$") || path == "root" {
+		return true
+	}
+	for _, p := range strings.Split(iamPaths, ", ") {
+		if strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func knownPartition(p string) bool {
+	return p == "aws" || strings.HasPrefix(p, "aws-") || strings.ContainsAny(p, "*?$")
+}
+
+func (d *rawDocument) checkActions() error {
+	return d.each(func(s *rawStatement) error {
+		if err := checkActionPrefixes(s.actions); err != nil {
+			return err
+		}
+		if d.kind != Trust {
+			return nil
+		}
+		for _, a := range s.actions {
+			if !trustAction(a) {
+				return &MalformedError{Message: msgTrustAction, Cause: "action " + a}
+			}
+		}
+		return nil
+	})
+}
+
+func checkActionPrefixes(actions []string) error {
+	for _, a := range actions {
+		if a == "*" {
+			continue
+		}
+		vendor, rest, found := strings.Cut(a, ":")
+		switch {
+		case !found || vendor == "" || rest == "":
+			return &MalformedError{Message: msgActionPrefix, Cause: "action " + a}
+		case strings.Contains(rest, ":"):
+			return &MalformedError{Message: msgActionColons, Cause: "action " + a}
+		case vendor != "*" && strings.IndexFunc(vendor, badVendorRune) >= 0:
+			return &MalformedError{Message: fmt.Sprintf("Vendor %s is not valid", vendor)}
+		}
+	}
+	return nil
+}
+
+func badVendorRune(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '.'
+}
+
+// trustAction reports whether an action pattern may stand in a trust policy: it
+// must be able to match one of the actions that assume a role or shape its session.
+func trustAction(a string) bool {
+	if a == "*" {
+		return true
+	}
+	p := compilePattern(a, patternStyle{wildcards: true, foldCase: true})
+	for _, known := range [...]string{
+		ActionAssumeRole, ActionAssumeRoleWithWebIdentity, "sts:AssumeRoleWithSAML",
+		ActionTagSession, ActionSetSourceIdentity, "sts:SetContext",
+	} {
+		if p.match(known, nil) == yes {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPrincipalsExist: documents on resources name principals, others must not.
+func (d *rawDocument) checkPrincipalsExist() error {
+	return d.each(func(s *rawStatement) error {
+		switch {
+		case d.kind == RCP:
+			if s.principal == nil || s.notPrincipal || !lonePrincipalStar(s.principal) {
+				return &MalformedError{Message: msgPolicyType, Cause: `Principal must be "*"`}
+			}
+		case d.kind == SCP && s.principal != nil:
+			return &MalformedError{Message: msgPolicyType, Cause: "Principal is not allowed"}
+		case d.kind.attachedToResource() && s.principal == nil:
+			return &MalformedError{Message: msgTrustPrincipal}
+		case !d.kind.attachedToResource() && s.principal != nil:
+			return &MalformedError{Message: msgNoPrincipalHere}
+		}
+		return nil
+	})
+}
+
+func lonePrincipalStar(n *node) bool {
+	if n.kind == nodeString {
+		return n.text == "*"
+	}
+	if len(n.members) != 1 || n.members[0] != "AWS" {
+		return false
+	}
+	values, ok := n.items[0].strings(false)
+	return ok && len(values) == 1 && values[0] == "*"
+}
