@@ -142,6 +142,12 @@ func NewSchema(tables ...AnyTable) *Schema {
 	return &Schema{m}
 }
 
+// Has says whether the schema has a table of the name.
+func (s *Schema) Has(name string) bool {
+	_, ok := s.tables[name]
+	return ok
+}
+
 // Decode reads one stored value. It refuses keys of unknown tables and values
 // of unknown versions, naming both: the data was written by another release.
 func (s *Schema) Decode(key string, data []byte) (any, error) {

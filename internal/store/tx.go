@@ -28,6 +28,20 @@ type Write struct {
 	Key   string
 	Value any
 	TTL   time.Duration // 0 = for ever
+
+	table AnyTable // nil for a deletion
+}
+
+// carries says whether the pending record has the index key.
+func (w Write) carries(index string) bool {
+	if w.Value == nil {
+		return false
+	}
+	base := w.Key[:scopeTableLen(w.Key)]
+	if !strings.HasPrefix(index, base) {
+		return false
+	}
+	return slices.ContainsFunc(w.table.indexKeys(w.Value), func(k string) bool { return indexPrefix(base, k) == index })
 }
 
 // NewTx begins an attempt on a view.
@@ -108,19 +122,37 @@ func (tx *Tx) pendingIn(prefix, after string) []Write {
 
 func (tx *Tx) scanIndex(index string) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
+		pending := slices.DeleteFunc(tx.Writes(), func(w Write) bool { return !w.carries(index) })
 		for k := range tx.view.scanIndex(index) {
+			for len(pending) > 0 && pending[0].Key < k {
+				if !yield(pending[0].Key, pending[0].Value) {
+					return
+				}
+				pending = pending[1:]
+			}
+			if w, written := tx.writes[k]; written && !w.carries(index) {
+				continue
+			}
+			if len(pending) > 0 && pending[0].Key == k {
+				pending = pending[1:]
+			}
 			if v, ok := tx.get(k); ok && !yield(k, v) {
+				return
+			}
+		}
+		for _, w := range pending {
+			if !yield(w.Key, w.Value) {
 				return
 			}
 		}
 	}
 }
 
-func (tx *Tx) put(_ AnyTable, key string, v any, ttl time.Duration) {
+func (tx *Tx) put(t AnyTable, key string, v any, ttl time.Duration) {
 	if _, seen := tx.reads[key]; !seen {
 		tx.note(key)
 	}
-	tx.writes[key] = Write{key, v, ttl}
+	tx.writes[key] = Write{Key: key, Value: v, TTL: ttl, table: t}
 }
 
 func (tx *Tx) remove(key string) {

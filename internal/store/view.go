@@ -52,6 +52,14 @@ func (v *View) Revision() int64 { return v.rev }
 // Len is the number of records.
 func (v *View) Len() int { return v.records.Len() }
 
+// Records walks the keys of all records, in order, and the revisions of their
+// last changes. Engines compare views by it.
+func (v *View) Records() iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		v.records.Ascend(func(r record) bool { return yield(r.key, r.rev) })
+	}
+}
+
 func (v *View) get(key string) (any, bool) {
 	r, ok := v.records.Get(record{key: key})
 	return r.val, ok
