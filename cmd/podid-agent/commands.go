@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"podid/internal/agent"
 	"podid/internal/agent/linklocal"
@@ -109,7 +110,17 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 			return err
 		}
 	}
-	return a.Run(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		select {
+		case <-a.Ready():
+			settle(log)
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	group.Go(func() error { return a.Run(ctx) })
+	return group.Wait()
 }
 
 func newInitialize(logger func() (*slog.Logger, error)) *cobra.Command {
