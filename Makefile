@@ -42,7 +42,7 @@ clean: ## Remove what the other targets build
 ##@ Tests
 
 test: ## Run the tests (RACE=1: with the race detector, needs gcc; TEST=./internal/arn: one package)
-	$(if $(RACE),CGO_ENABLED=1) go test $(if $(RACE),-race) -timeout 15m $(TESTFLAGS) $(TEST)
+	CGO_ENABLED=$(if $(RACE),1,0) go test $(if $(RACE),-race) -timeout 15m $(TESTFLAGS) $(TEST)
 
 test-clients: build ## Run AWS' own clients against `podid dev`: Node SDKs; AWS CLI and boto3 where present
 	./test/clients/run.sh

@@ -28,7 +28,7 @@ finish() {
   trap - EXIT
   if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
     kill -INT "$server"
-    wait "$server" || { echo "podid dev did not stop cleanly" >&2; status=1; }
+    wait "$server" || [ $? -eq 130 ] || { echo "podid dev did not stop cleanly" >&2; status=1; }
   fi
   [ "$status" -eq 0 ] || { echo "--- log of podid dev, its end:" >&2; tail -n 40 "$dir/log" >&2 || true; }
   rm -rf "$dir"
@@ -48,6 +48,8 @@ done
 [ -e "$dir/state/env" ] || { echo "podid dev was not ready after 30 s" >&2; exit 1; }
 # shellcheck disable=SC1091
 . "$dir/state/env"
+# AWS CLI 1 and boto3 read the region from this variable alone.
+export AWS_DEFAULT_REGION=${AWS_DEFAULT_REGION:-$AWS_REGION}
 
 ran=() absent=()
 
