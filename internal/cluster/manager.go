@@ -176,12 +176,9 @@ func (m *Manager) read(ctx context.Context, caller iam.Caller, action, name stri
 	return m.current(ctx, name)
 }
 
-// current returns the cluster, asking the store before it says that there is none.
+// current returns the cluster as any replica has acknowledged it. Management
+// reads fence: a client that has changed a cluster must not read the old one.
 func (m *Manager) current(ctx context.Context, name string) (*Cluster, error) {
-	if c, ok := Clusters.Get(m.Store.View(), m.Scope(), name); ok {
-		return c, nil
-	}
-	// Another replica may have registered it a moment ago.
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
 		return nil, storeFault("read cluster", err)

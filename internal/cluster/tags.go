@@ -135,4 +135,3 @@ func (m *Manager) Tags(ctx context.Context, caller iam.Caller, name string) (map
 	}
 	return c.Tags, nil
 }
-

@@ -1,0 +1,154 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package association
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"podid/internal/cluster"
+	"podid/internal/fault"
+	"podid/internal/iam"
+	"podid/internal/store"
+)
+
+// Update changes an association. Actions: eks:UpdatePodIdentityAssociation,
+// and iam:PassRole whenever a role is named, be it the same one. The role's
+// trust is checked then, and only then: who may not pass a role learns
+// nothing of it.
+func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput) (*Association, error) {
+	if err := m.authorize(ctx, caller, "eks:UpdatePodIdentityAssociation", in.Cluster, in.ID); err != nil {
+		return nil, err
+	}
+	if err := in.validate(m.Partition); err != nil {
+		return nil, err
+	}
+	if in.RoleARN != nil {
+		role, err := parseRole(*in.RoleARN, m.Partition)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.authorizePass(ctx, caller, in.Cluster, role); err != nil {
+			return nil, err
+		}
+	}
+	once := newOnce(caller, "update", in.Token, in.withoutToken())
+	return m.change(ctx, in.Cluster, in.ID, once, func(tx *store.Tx, c *cluster.Cluster, a *Association) error {
+		in.apply(m, a)
+		if a.Policy != "" && !a.DisableSessionTags {
+			return policyNeedsNoTags()
+		}
+		if in.RoleARN == nil {
+			return nil
+		}
+		return m.Roles.CheckRole(ctx, tx, c, a)
+	})
+}
+
+func (in *UpdateInput) apply(m *Manager, a *Association) {
+	if in.RoleARN != nil {
+		a.RoleARN = *in.RoleARN
+	}
+	if in.TargetRoleARN != nil {
+		m.setTarget(a, *in.TargetRoleARN)
+	}
+	if in.Policy != nil {
+		a.Policy = *in.Policy
+	}
+	if in.DisableSessionTags != nil {
+		a.DisableSessionTags = *in.DisableSessionTags
+	}
+}
+
+// change applies fn to a copy of the association and stores it.
+func (m *Manager) change(ctx context.Context, clusterName, id string, o once, fn func(*store.Tx, *cluster.Cluster, *Association) error) (*Association, error) {
+	var out *Association
+	err := m.update(ctx, "update association", func(tx *store.Tx) error {
+		c, a, err := m.byID(tx, clusterName, id)
+		if err != nil {
+			return err
+		}
+		if out, err = o.replay(tx, m, c); out != nil || err != nil {
+			return err
+		}
+		n := *a
+		n.Tags = maps.Clone(a.Tags)
+		if err := fn(tx, c, &n); err != nil {
+			return err
+		}
+		n.Modified = m.Now().UTC()
+		Associations.Put(tx, m.scope(), Key(c.UID, n.Namespace, n.ServiceAccount), &n)
+		o.keep(tx, m, c, &n)
+		out = &n
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Delete removes an association and returns it as it was. Action:
+// eks:DeletePodIdentityAssociation.
+func (m *Manager) Delete(ctx context.Context, caller iam.Caller, clusterName, id string) (*Association, error) {
+	if err := m.authorize(ctx, caller, "eks:DeletePodIdentityAssociation", clusterName, id); err != nil {
+		return nil, err
+	}
+	var out *Association
+	err := m.update(ctx, "delete association", func(tx *store.Tx) error {
+		c, a, err := m.byID(tx, clusterName, id)
+		if err != nil {
+			return err
+		}
+		Associations.Delete(tx, m.scope(), Key(c.UID, a.Namespace, a.ServiceAccount))
+		out = a
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// DeleteOf removes at most limit associations of a cluster in tx: they go
+// with their cluster. It asks nobody; the cluster's deletion has.
+func (m *Manager) DeleteOf(tx *store.Tx, c *cluster.Cluster, limit int) int {
+	var ids []string
+	for id := range Associations.List(tx, c.Scope(), c.UID+"/", "") {
+		if len(ids) == limit {
+			break
+		}
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		Associations.Delete(tx, c.Scope(), id)
+	}
+	return len(ids)
+}
+
+// update runs fn on a view that has all that any replica has acknowledged:
+// what fn refuses is refused for good, so it must not look at an older one.
+func (m *Manager) update(ctx context.Context, what string, fn func(*store.Tx) error) error {
+	if _, err := m.Store.Fence(ctx); err != nil {
+		return storeFault(what, err)
+	}
+	if err := m.Store.Update(ctx, fn); err != nil {
+		return storeFault(what, err)
+	}
+	return nil
+}
+
+// storeFault gives the engine's errors the kind that callers retry on.
+func storeFault(what string, err error) error {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrConflict) {
+		return fault.New(fault.Unavailable, "The store cannot take the request at the moment. Try again.").
+			WithReason("store-unavailable").Because(fmt.Errorf("%s: %w", what, err))
+	}
+	if fault.As(err).Kind != fault.Internal {
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
