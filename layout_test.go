@@ -133,6 +133,18 @@ var linkedNever = []struct {
 	{"internal/cli", []string{"go.etcd.io/", "k8s.io/client-go", "podid/internal/controlplane"}, "the CLI's packages link only clients of the wire"},
 }
 
+// importedOnly names modules that few rooms import themselves, so that replacing one is a matter of those rooms.
+var importedOnly = []struct {
+	module string
+	rooms  []string
+	why    string
+}{
+	{"go.etcd.io", []string{"internal/store/etcd", "internal/store/etcdembed", "internal/store/storetest"}, "everybody else sees the store's contract"},
+	{"github.com/go-jose/go-jose", []string{"internal/jwt", "internal/issuer", "internal/dev", "internal/controlplane/controlplanetest"}, "tokens are verified in one place and minted in few"},
+	{"github.com/spf13/cobra", []string{"cmd", "internal/cli", "internal/dev"}, "commands are the business of programs"},
+	{"github.com/vishvananda/netlink", []string{"internal/agent/linklocal"}, "one room changes the node's network"},
+}
+
 // A goPackage is what `go list -json` says, as far as the rules need it.
 type goPackage struct {
 	ImportPath   string
@@ -299,6 +311,18 @@ func TestArrowsRefuse(t *testing.T) {
 				t.Errorf("%s -> %s: refused = %v (%s), want %v", tc.from, tc.to, why != "", why, tc.refused)
 			}
 		})
+	}
+}
+
+func TestImportedOnly(t *testing.T) {
+	for _, p := range ourPackages(t) {
+		for _, rule := range importedOnly {
+			for _, imported := range p.Imports {
+				if within(imported, rule.module) && !withinAny(p.room(), rule.rooms) && !isExample(p.room()) {
+					t.Errorf("%s imports %s: %s", p.room(), imported, rule.why)
+				}
+			}
+		}
 	}
 }
 
