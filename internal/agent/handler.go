@@ -85,16 +85,15 @@ func (h *credentialsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, http.StatusBadRequest, textEmptyToken)
 		return
 	}
-	key := credcache.KeyOf(raw)
-	if answer, ok := h.cache.Lookup(key, now); ok {
+	if answer, ok := h.cache.Lookup(eksauthclient.Secret(raw), now); ok {
 		h.write(w, answer)
 		return
 	}
-	h.exchange(w, r, raw, key, now)
+	h.exchange(w, r, raw, now)
 }
 
 // exchange serves a token that is not in the cache.
-func (h *credentialsHandler) exchange(w http.ResponseWriter, r *http.Request, raw string, key credcache.Key, now time.Time) {
+func (h *credentialsHandler) exchange(w http.ResponseWriter, r *http.Request, raw string, now time.Time) {
 	token, err := peek(raw)
 	if err != nil {
 		h.refuse(w, r, http.StatusBadRequest, textUnparsable+err.Error())
@@ -104,7 +103,6 @@ func (h *credentialsHandler) exchange(w http.ResponseWriter, r *http.Request, ra
 		h.refuse(w, r, http.StatusBadRequest, textBadTime+err.Error())
 		return
 	}
-	token.Key = key
 	answer, err := h.cache.Get(r.Context(), token)
 	if err != nil {
 		status, text := refusal(err)

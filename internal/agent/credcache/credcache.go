@@ -13,7 +13,6 @@ package credcache
 import (
 	"container/list"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -84,25 +83,12 @@ type Pod struct {
 
 // Token is a service account token that was parsed, not verified.
 type Token struct {
+	// Raw is the token itself, and as a whole the key of the cache.
 	Raw eksauthclient.Secret
-	// Key is KeyOf(Raw).
-	Key Key
 	// Pod is zero when the token has no pod claims.
 	Pod Pod
 	// NotBefore and Expiry are zero when the token has none.
 	NotBefore, Expiry time.Time
-}
-
-// Key identifies a token by its SHA-256.
-type Key [sha256.Size]byte
-
-// KeyOf returns the key of a raw token.
-func KeyOf(raw string) Key {
-	var onStack [4096]byte // every real token fits; the copy that a conversion makes would be the hit's largest garbage
-	if len(raw) > len(onStack) {
-		return sha256.Sum256([]byte(raw))
-	}
-	return sha256.Sum256(onStack[:copy(onStack[:], raw)])
 }
 
 // Answer is credentials ready to be written to a pod. Both fields are shared and must not be changed.
@@ -127,13 +113,15 @@ type Cache struct {
 	life context.Context
 	end  context.CancelFunc
 
+	// The maps are keyed by the whole token. Their hash is seeded at random and bytes are compared only where it agrees,
+	// so that the time of a look-up tells nothing about a token one does not have.
 	mu      sync.Mutex
 	stopped bool
 	calls   sync.WaitGroup // upstream calls under way; grows only while !stopped
-	entries map[Key]*entry
+	entries map[eksauthclient.Secret]*entry
 	order   *list.List // of *entry, the most recently used in front
 	newest  map[Pod]*entry
-	flights map[Key]*flight
+	flights map[eksauthclient.Secret]*flight
 	due     schedule
 	wake    chan struct{} // capacity 1: the schedule has a new head
 }
@@ -150,10 +138,10 @@ func New(cfg Config) (*Cache, error) {
 		enabled: cfg.MaxEntries > 0 && cfg.Retention > 0,
 		life:    life,
 		end:     end,
-		entries: make(map[Key]*entry),
+		entries: make(map[eksauthclient.Secret]*entry),
 		order:   list.New(),
 		newest:  make(map[Pod]*entry),
-		flights: make(map[Key]*flight),
+		flights: make(map[eksauthclient.Secret]*flight),
 		wake:    make(chan struct{}, 1),
 	}, nil
 }
@@ -161,9 +149,9 @@ func New(cfg Config) (*Cache, error) {
 // Lookup returns the answer for a byte-equal token that was exchanged before. It is false when there is none, when the
 // credentials have no more than MinRemaining left, or when the token is outside its own time: then the caller parses the
 // token and calls Get.
-func (c *Cache) Lookup(key Key, now time.Time) (Answer, bool) {
+func (c *Cache) Lookup(raw eksauthclient.Secret, now time.Time) (Answer, bool) {
 	c.mu.Lock()
-	e, ok := c.entries[key]
+	e, ok := c.entries[raw]
 	if !ok || !e.servable(now) {
 		c.mu.Unlock()
 		return Answer{}, false
@@ -178,7 +166,7 @@ func (c *Cache) Lookup(key Key, now time.Time) (Answer, bool) {
 // Get returns credentials for the token, from the cache or from EKS Auth. Concurrent calls with one token share one
 // upstream call and its outcome, error or not. When ctx ends first, Get returns its error and the call goes on.
 func (c *Cache) Get(ctx context.Context, token Token) (Answer, error) {
-	if answer, ok := c.Lookup(token.Key, c.cfg.Now()); ok {
+	if answer, ok := c.Lookup(token.Raw, c.cfg.Now()); ok {
 		return answer, nil
 	}
 	c.cfg.Observer.Miss()

@@ -79,11 +79,11 @@ func render(s *eksauthclient.Session) (Answer, error) {
 
 // put stores fresh credentials. Callers hold mu.
 func (c *Cache) put(token Token, answer Answer, expires, now time.Time) {
-	e, ok := c.entries[token.Key]
+	e, ok := c.entries[token.Raw]
 	if !ok {
 		e = &entry{token: token, index: -1}
 		e.place = c.order.PushFront(e)
-		c.entries[token.Key] = e
+		c.entries[token.Raw] = e
 		c.supersede(e)
 	}
 	e.answer, e.expires, e.failures = answer, expires, 0
@@ -132,7 +132,7 @@ func (c *Cache) plan(e *entry, at time.Time) {
 
 // drop removes the entry. Callers hold mu.
 func (c *Cache) drop(e *entry) {
-	delete(c.entries, e.token.Key)
+	delete(c.entries, e.token.Raw)
 	c.order.Remove(e.place)
 	if c.newest[e.token.Pod] == e {
 		delete(c.newest, e.token.Pod)

@@ -23,20 +23,20 @@ type flight struct {
 func (c *Cache) join(token Token) (*flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f, ok := c.flights[token.Key]; ok {
+	if f, ok := c.flights[token.Raw]; ok {
 		return f, nil
 	}
 	if c.stopped {
 		return nil, ErrStopped
 	}
-	if e, ok := c.entries[token.Key]; ok && e.servable(c.cfg.Now()) {
+	if e, ok := c.entries[token.Raw]; ok && e.servable(c.cfg.Now()) {
 		// A call that ended between the look-up and here has already brought the answer.
 		f := &flight{done: make(chan struct{}), answer: e.answer}
 		close(f.done)
 		return f, nil
 	}
 	f := &flight{done: make(chan struct{})}
-	c.flights[token.Key] = f
+	c.flights[token.Raw] = f
 	c.calls.Go(func() { c.fly(f, token) })
 	return f, nil
 }
@@ -51,7 +51,7 @@ func (c *Cache) fly(f *flight, token Token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.cfg.Now()
-	switch e, cached := c.entries[token.Key]; {
+	switch e, cached := c.entries[token.Raw]; {
 	case err == nil && c.enabled:
 		c.put(token, answer, expires, now)
 	case err != nil && cached && eksauthclient.IsFinal(err):
@@ -61,7 +61,7 @@ func (c *Cache) fly(f *flight, token Token) {
 		c.plan(e, now.Add(c.retryAfter(e, now)))
 	}
 	f.answer, f.err = answer, err
-	delete(c.flights, token.Key)
+	delete(c.flights, token.Raw)
 	close(f.done)
 }
 

@@ -92,7 +92,7 @@ func (c *Cache) takeDue() (Token, bool, time.Duration) {
 		}
 		// Until its flight has landed the entry stands in the schedule at its end, so that it can never be forgotten.
 		c.plan(e, e.end())
-		if _, flying := c.flights[e.token.Key]; !flying {
+		if _, flying := c.flights[e.token.Raw]; !flying {
 			return e.token, true, 0
 		}
 	}
@@ -103,14 +103,14 @@ func (c *Cache) takeDue() (Token, bool, time.Duration) {
 func (c *Cache) renew(token Token) (*flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.entries[token.Key]; !ok {
+	if _, ok := c.entries[token.Raw]; !ok {
 		return nil, errors.New("entry is gone")
 	}
-	if f, ok := c.flights[token.Key]; ok {
+	if f, ok := c.flights[token.Raw]; ok {
 		return f, nil
 	}
 	f := &flight{done: make(chan struct{})}
-	c.flights[token.Key] = f
+	c.flights[token.Raw] = f
 	c.calls.Go(func() { c.fly(f, token) })
 	return f, nil
 }

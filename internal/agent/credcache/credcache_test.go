@@ -1,0 +1,519 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package credcache
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"podid/internal/agent/eksauthclient"
+)
+
+// fakeAuth is an Exchanger whose answers a test scripts.
+type fakeAuth struct {
+	mu    sync.Mutex
+	calls int
+	life  time.Duration
+	delay time.Duration
+	err   error
+	seen  map[string]int
+}
+
+func (f *fakeAuth) AssumeRoleForPodIdentity(ctx context.Context, token eksauthclient.Secret) (*eksauthclient.Session, error) {
+	f.mu.Lock()
+	f.calls++
+	n, life, delay, err := f.calls, f.life, f.delay, f.err
+	if f.seen == nil {
+		f.seen = map[string]int{}
+	}
+	f.seen[string(token)]++
+	f.mu.Unlock()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return nil, &eksauthclient.UnreachableError{TimedOut: true, Err: ctx.Err()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &eksauthclient.Session{
+		AccessKeyID: fmt.Sprintf("ASIA%d", n), SecretAccessKey: "hush<&>", SessionToken: "session-secret",
+		Expiration: time.Now().Add(life), AccountID: "111122223333",
+	}, nil
+}
+
+func (f *fakeAuth) set(change func(*fakeAuth)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *fakeAuth) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+type counter struct{ hits, misses, evicted, refreshed, failed atomic.Int64 }
+
+func (c *counter) Hit()     { c.hits.Add(1) }
+func (c *counter) Miss()    { c.misses.Add(1) }
+func (c *counter) Evicted() { c.evicted.Add(1) }
+func (c *counter) Refreshed(err error) {
+	if err != nil {
+		c.failed.Add(1)
+		return
+	}
+	c.refreshed.Add(1)
+}
+
+// fixture is a running cache; stop ends it and waits.
+type fixture struct {
+	*Cache
+	auth *fakeAuth
+	seen *counter
+	logs *bytes.Buffer
+	stop func()
+}
+
+func start(t *testing.T, auth *fakeAuth, change func(*Config)) *fixture {
+	t.Helper()
+	f := &fixture{auth: auth, seen: &counter{}, logs: &bytes.Buffer{}}
+	cfg := Config{
+		Exchanger: auth, MaxEntries: 100, Retention: DefaultRetention, RefreshQPS: DefaultRefreshQPS,
+		Log:      slog.New(slog.NewTextHandler(f.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Observer: f.seen, Rand: bytes.NewReader(nil), // without randomness there is no jitter: exact times below
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	cache, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Cache = cache
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- cache.Run(ctx) }()
+	f.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}
+	return f
+}
+
+func token(raw string, change ...func(*Token)) Token {
+	t := Token{Raw: eksauthclient.Secret(raw), Pod: Pod{"ns", "sa", "uid"}}
+	for _, c := range change {
+		c(&t)
+	}
+	return t
+}
+
+func mustGet(t *testing.T, c *fixture, tok Token) string {
+	t.Helper()
+	answer, err := c.Get(t.Context(), tok)
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	var doc struct{ AccessKeyId string } //nolint:revive,staticcheck // the wire's spelling
+	if err := json.Unmarshal(answer.Body, &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc.AccessKeyId
+}
+
+var (
+	denied = &eksauthclient.APIError{Status: 400, Code: "AccessDeniedException", Message: "no", RequestID: "r"}
+	broken = &eksauthclient.APIError{Status: 500, Code: "InternalServerException", Message: "oops", RequestID: "r"}
+)
+
+func TestConcurrentMissesMakeOneCall(t *testing.T) {
+	tests := []struct {
+		name string
+		auth fakeAuth
+		want error
+	}{
+		{"success", fakeAuth{life: 6 * time.Hour, delay: 50 * time.Millisecond}, nil},
+		{"failure", fakeAuth{err: broken, delay: 50 * time.Millisecond}, broken},
+		{"refusal", fakeAuth{err: denied, delay: 50 * time.Millisecond}, denied},
+		{"hang", fakeAuth{delay: time.Hour}, context.DeadlineExceeded},
+	}
+	for i := range tests {
+		tc := &tests[i]
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, &tc.auth, nil)
+				defer f.stop()
+				const n = 64
+				var wg sync.WaitGroup
+				answers := make([]Answer, n)
+				for i := range n {
+					wg.Go(func() {
+						var err error
+						answers[i], err = f.Get(t.Context(), token("a"))
+						if !errors.Is(err, tc.want) {
+							t.Errorf("error %v, want %v", err, tc.want)
+						}
+					})
+				}
+				wg.Wait()
+				if got := tc.auth.count(); got != 1 {
+					t.Errorf("%d upstream calls, want 1", got)
+				}
+				if tc.want == nil && !bytes.Equal(answers[0].Body, answers[n-1].Body) {
+					t.Error("waiters got different answers")
+				}
+			})
+		})
+	}
+}
+
+func TestFetchOutlivesTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: time.Hour, delay: 2 * time.Second}, nil)
+		defer f.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := f.Get(ctx, token("a")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error %v, want the request's own end", err)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if _, ok := f.Lookup(eksauthclient.Secret("a"), time.Now()); !ok {
+			t.Error("the call was cancelled with its request")
+		}
+		if got := f.auth.count(); got != 1 {
+			t.Errorf("%d upstream calls, want 1", got)
+		}
+	})
+}
+
+func TestAnswerDocument(t *testing.T) {
+	at := time.Date(2026, 11, 22, 23, 0, 0, 500e6, time.FixedZone("x", 3600))
+	answer, err := render(&eksauthclient.Session{
+		AccessKeyID: "AKID", SecretAccessKey: "a<b", SessionToken: "t&u", AccountID: "1", Expiration: at,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"AccessKeyId":"AKID","SecretAccessKey":"a<b","Token":"t&u","AccountId":"1","Expiration":"2026-11-22T22:00:00Z"}`
+	if got := string(answer.Body); got != want {
+		t.Errorf("body %s, want %s", got, want)
+	}
+	if got := answer.ContentLength[0]; got != fmt.Sprint(len(want)) {
+		t.Errorf("length %s, want %d", got, len(want))
+	}
+	if s := fmt.Sprintf("%v %s", answer, answer); strings.Contains(s, "AKID") {
+		t.Errorf("answer prints itself: %s", s)
+	}
+}
+
+// A token that claims another pod's uid must not be given that pod's credentials: signatures are EKS Auth's business.
+func TestForgedTokenOfACachedPod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
+		defer f.stop()
+		mustGet(t, f, token("genuine"))
+		f.auth.set(func(a *fakeAuth) {
+			a.err = &eksauthclient.APIError{Status: 400, Code: "InvalidTokenException"}
+		})
+		if _, err := f.Get(t.Context(), token("forged")); err == nil {
+			t.Fatal("forged token was served")
+		}
+		if got := mustGet(t, f, token("genuine")); got != "ASIA1" {
+			t.Errorf("the genuine pod got %s, want its cached ASIA1", got)
+		}
+	})
+}
+
+func TestRenewal(t *testing.T) {
+	tests := []struct {
+		name      string
+		life      time.Duration
+		retention time.Duration
+		want      time.Duration // age at which the second call is made
+	}{
+		{"six hours: retention comes first", 6 * time.Hour, 3 * time.Hour, 3 * time.Hour},
+		{"an hour: share of life", time.Hour, 3 * time.Hour, 2868 * time.Second},
+		{"90 s: before the last 15 s", 90 * time.Second, 3 * time.Hour, 60 * time.Second},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, &fakeAuth{life: tc.life}, func(c *Config) { c.Retention = tc.retention })
+				defer f.stop()
+				mustGet(t, f, token("a"))
+				time.Sleep(tc.want - time.Second)
+				synctest.Wait()
+				if got := f.auth.count(); got != 1 {
+					t.Fatalf("%d calls before the renewal is due, want 1", got)
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if got := f.auth.count(); got != 2 {
+					t.Fatalf("%d calls after the renewal was due, want 2", got)
+				}
+				if got := mustGet(t, f, token("a")); got != "ASIA2" {
+					t.Errorf("served %s, want the renewed ASIA2", got)
+				}
+				if f.seen.refreshed.Load() != 1 || f.seen.misses.Load() != 1 {
+					t.Errorf("refreshed %d, misses %d, want 1 and 1", f.seen.refreshed.Load(), f.seen.misses.Load())
+				}
+			})
+		})
+	}
+}
+
+func TestOutageServesUntilTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: 200 * time.Second}, nil)
+		defer f.stop()
+		mustGet(t, f, token("a"))
+		f.auth.set(func(a *fakeAuth) { a.err = broken })
+		time.Sleep(184 * time.Second)
+		if got := mustGet(t, f, token("a")); got != "ASIA1" {
+			t.Errorf("served %s, want ASIA1", got)
+		}
+		if f.seen.failed.Load() < 2 {
+			t.Errorf("%d failed renewals, want several", f.seen.failed.Load())
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := f.Get(t.Context(), token("a")); !errors.Is(err, broken) {
+			t.Errorf("error %v 14 s before the end, want the upstream's", err)
+		}
+		f.auth.set(func(a *fakeAuth) { a.err = nil })
+		mustGet(t, f, token("a"))
+	})
+}
+
+func TestOutageThatEndsIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
+		defer f.stop()
+		mustGet(t, f, token("a"))
+		f.auth.set(func(a *fakeAuth) { a.err = broken })
+		time.Sleep(3*time.Hour + 10*time.Minute)
+		f.auth.set(func(a *fakeAuth) { a.err = nil })
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if f.seen.refreshed.Load() != 1 {
+			t.Errorf("refreshed %d times, want once after the outage", f.seen.refreshed.Load())
+		}
+	})
+}
+
+func TestFinalRefusalDropsTheEntry(t *testing.T) {
+	for _, code := range []string{"AccessDeniedException", "ResourceNotFoundException", "InvalidTokenException", "ExpiredTokenException"} {
+		t.Run(code, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
+				defer f.stop()
+				mustGet(t, f, token("a"))
+				f.auth.set(func(a *fakeAuth) { a.err = &eksauthclient.APIError{Status: 400, Code: code} })
+				time.Sleep(3*time.Hour + time.Second)
+				synctest.Wait()
+				if f.Len() != 0 {
+					t.Error("entry is still cached")
+				}
+				if _, err := f.Get(t.Context(), token("a")); err == nil {
+					t.Error("served after a final refusal")
+				}
+			})
+		})
+	}
+}
+
+func TestRotatedTokenSupersedesTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
+		defer f.stop()
+		old := token("old", func(t *Token) { t.Expiry = time.Now().Add(24 * time.Hour) })
+		rotated := token("new", func(t *Token) { t.Expiry = time.Now().Add(48 * time.Hour) })
+		mustGet(t, f, old)
+		mustGet(t, f, rotated)
+		if got := mustGet(t, f, old); got != "ASIA1" {
+			t.Errorf("old token served %s, want its own ASIA1 to the end", got)
+		}
+		time.Sleep(5 * time.Hour)
+		synctest.Wait()
+		if f.auth.seen["old"] != 1 || f.auth.seen["new"] != 2 {
+			t.Errorf("calls %v, want the old token's renewals to have stopped", f.auth.seen)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if f.Len() != 1 {
+			t.Errorf("%d entries after the old credentials' end, want 1", f.Len())
+		}
+	})
+}
+
+func TestTokenEndsItsEntry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
+		defer f.stop()
+		mustGet(t, f, token("a", func(t *Token) { t.Expiry = time.Now().Add(time.Minute) }))
+		time.Sleep(time.Minute)
+		if _, ok := f.Lookup(eksauthclient.Secret("a"), time.Now()); ok {
+			t.Error("served an expired token")
+		}
+		synctest.Wait()
+		if f.Len() != 0 || f.auth.count() != 1 {
+			t.Errorf("%d entries and %d calls, want 0 and 1", f.Len(), f.auth.count())
+		}
+	})
+}
+
+func TestLeastRecentlyUsedLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: time.Hour}, func(c *Config) { c.MaxEntries = 2 })
+		defer f.stop()
+		for _, raw := range []string{"a", "b", "a", "c"} {
+			mustGet(t, f, token(raw, func(t *Token) { t.Pod.UID = raw }))
+		}
+		_, hasA := f.Lookup(eksauthclient.Secret("a"), time.Now())
+		_, hasB := f.Lookup(eksauthclient.Secret("b"), time.Now())
+		if !hasA || hasB || f.Len() != 2 || f.seen.evicted.Load() != 1 {
+			t.Errorf("a %v, b %v, %d entries, %d evicted; want a and c kept", hasA, hasB, f.Len(), f.seen.evicted.Load())
+		}
+	})
+}
+
+func TestRenewalRateIsHonest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pods = 150
+		f := start(t, &fakeAuth{life: time.Hour}, func(c *Config) { c.MaxEntries = 1000 })
+		defer f.stop()
+		for i := range pods {
+			mustGet(t, f, token(fmt.Sprint(i), func(t *Token) { t.Pod.UID = fmt.Sprint(i) }))
+		}
+		time.Sleep(2868*time.Second + 20*time.Second)
+		synctest.Wait()
+		got := f.auth.count() - pods
+		if got < 60 || got > 64 {
+			t.Errorf("%d renewals in 20 s at 3/s, want 60 and the burst", got)
+		}
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if got := f.seen.refreshed.Load(); got != pods {
+			t.Errorf("%d of %d renewed in 50 s at 3/s", got, pods)
+		}
+	})
+}
+
+func TestCacheSwitchedOff(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"size":      func(c *Config) { c.MaxEntries = 0 },
+		"retention": func(c *Config) { c.Retention = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, &fakeAuth{life: time.Hour}, change)
+				defer f.stop()
+				mustGet(t, f, token("a"))
+				if got := mustGet(t, f, token("a")); got != "ASIA2" || f.Len() != 0 {
+					t.Errorf("served %s with %d entries, want a call each", got, f.Len())
+				}
+			})
+		})
+	}
+}
+
+func TestTooShortCredentialsAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: 15 * time.Second}, nil)
+		defer f.stop()
+		if _, err := f.Get(t.Context(), token("a")); !errors.Is(err, ErrTooShort) {
+			t.Errorf("error %v, want ErrTooShort", err)
+		}
+	})
+}
+
+func TestStoppedCacheRefusesMisses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: time.Hour, delay: time.Hour}, nil)
+		got := make(chan error)
+		go func() {
+			_, err := f.Get(t.Context(), token("a"))
+			got <- err
+		}()
+		synctest.Wait()
+		f.stop() // ends the call under way
+		if err := <-got; err == nil {
+			t.Error("the call outlived the cache")
+		}
+		if _, err := f.Get(t.Context(), token("b")); !errors.Is(err, ErrStopped) {
+			t.Errorf("error %v, want ErrStopped", err)
+		}
+	})
+}
+
+func TestLogsHoldNoSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, &fakeAuth{life: time.Hour}, nil)
+		mustGet(t, f, token("raw-token"))
+		for range 10 {
+			mustGet(t, f, token("raw-token"))
+		}
+		f.auth.set(func(a *fakeAuth) { a.err = broken })
+		if _, err := f.Get(t.Context(), token("raw-token-2")); err == nil {
+			t.Fatal("want an error")
+		}
+		f.stop()
+		logs := f.logs.String()
+		for _, secret := range []string{"raw-token", "hush", "session-secret"} {
+			if strings.Contains(logs, secret) {
+				t.Errorf("log holds %q: %s", secret, logs)
+			}
+		}
+		if got := strings.Count(logs, "\n"); got != 2 {
+			t.Errorf("%d log lines for 2 upstream calls and 10 hits, want 2:\n%s", got, logs)
+		}
+	})
+}
+
+func TestNewReportsEveryProblem(t *testing.T) {
+	_, err := New(Config{MaxEntries: -1, Retention: -1, RefreshQPS: -1, FetchTimeout: -1})
+	for _, want := range []string{"required", "max cache size", "retention", "max service qps", "fetch time-out"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not mention %q", err, want)
+		}
+	}
+	_, err = New(Config{Exchanger: &fakeAuth{}, Log: slog.Default(), Observer: &counter{}, MaxEntries: 2000, Retention: time.Minute, RefreshQPS: 3})
+	if err == nil || !strings.Contains(err.Error(), "less than half") {
+		t.Errorf("error %v, want the rule of renewals against size", err)
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	c, err := New(Config{
+		Exchanger: &fakeAuth{life: time.Hour}, MaxEntries: 2000, Retention: DefaultRetention, RefreshQPS: DefaultRefreshQPS,
+		Log: slog.New(slog.DiscardHandler), Observer: &counter{},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw := strings.Repeat("x", 1300)
+	if _, err := c.Get(b.Context(), token(raw)); err != nil {
+		b.Fatal(err)
+	}
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := c.Lookup(eksauthclient.Secret(raw), now); !ok {
+			b.Fatal("miss")
+		}
+	}
+}
