@@ -1,0 +1,184 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package iam
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"podid/internal/fault"
+	"podid/internal/policy"
+	"podid/internal/store"
+)
+
+// Trust policies are kept as AWS keeps them: where one names a role or user of
+// the account by ARN, its unique id is stored. A principal that is deleted and
+// made again is another principal, which the policy does not name; the policy
+// then shows the old id. (IAM User Guide, "AWS JSON policy elements:
+// Principal", "IAM role principals".)
+
+// checkTrust compiles a trust policy and holds it to its quota.
+func (m *Manager) checkTrust(text string) error {
+	if err := checkDocument("assumeRolePolicyDocument", text); err != nil {
+		return err
+	}
+	if _, err := policy.Parse(policy.Trust, text); err != nil {
+		return malformed(err)
+	}
+	limit := m.TrustPolicyMax
+	if limit == 0 {
+		limit = policy.TrustPolicyMax
+	}
+	if policy.Size(text) > limit {
+		return overQuota("ACLSizePerRole", limit)
+	}
+	return nil
+}
+
+// storedTrust puts unique ids in the place of names.
+func (m *Manager) storedTrust(r store.Reader, text string) (string, error) {
+	return mapPrincipals(text, func(p string) (string, error) {
+		owned := strings.HasPrefix(p, "arn:"+m.Partition+":iam::"+m.Account+":")
+		kind, _, _ := strings.Cut(strings.TrimPrefix(p, "arn:"+m.Partition+":iam::"+m.Account+":"), "/")
+		switch {
+		case isUniqueID(p):
+			if m.principalARN(r, p) == "" {
+				return "", invalidPrincipal(p)
+			}
+			return p, nil
+		case owned && kind == "role":
+			role, ok := Roles.Get(r, m.scope(), id(p[strings.LastIndexByte(p, '/')+1:]))
+			if !ok || role.ARN() != p {
+				return "", invalidPrincipal(p)
+			}
+			return role.ID, nil
+		case owned && kind == "user":
+			user, ok := Users.Get(r, m.scope(), id(p[strings.LastIndexByte(p, '/')+1:]))
+			if !ok || user.ARN() != p {
+				return "", invalidPrincipal(p)
+			}
+			return user.ID, nil
+		}
+		return p, nil
+	})
+}
+
+// Shown returns the role as its owner sees it: in the trust policy the ids of
+// living principals are ARNs again.
+func (m *Manager) Shown(r store.Reader, role *Role) *Role {
+	text, err := mapPrincipals(role.Trust, func(p string) (string, error) {
+		if isUniqueID(p) {
+			if a := m.principalARN(r, p); a != "" {
+				return a, nil
+			}
+		}
+		return p, nil
+	})
+	if err != nil || text == role.Trust {
+		return role // stored documents are valid: the text is shown as it is
+	}
+	n := role.clone()
+	n.Trust = text
+	return n
+}
+
+// principalARN is the ARN of the role or user with that unique id, or "".
+func (m *Manager) principalARN(r store.Reader, uniqueID string) string {
+	if _, role, ok := Roles.FindIndex(r, m.scope(), uniqueID); ok {
+		return role.ARN()
+	}
+	if _, user, ok := Users.FindIndex(r, m.scope(), uniqueID); ok {
+		return user.ARN()
+	}
+	return ""
+}
+
+func isUniqueID(s string) bool {
+	return len(s) >= 16 && (strings.HasPrefix(s, prefixRole) || strings.HasPrefix(s, prefixUser)) && !strings.ContainsAny(s, ":/")
+}
+
+func invalidPrincipal(p string) error {
+	return fault.New(fault.MalformedPolicy, `Invalid principal in policy: "AWS":%q`, p).WithReason("invalid-principal")
+}
+
+// mapPrincipals replaces the values of AWS under Principal and NotPrincipal
+// and leaves every other character of the document as it is.
+func mapPrincipals(text string, f func(string) (string, error)) (string, error) {
+	w := walker{text: text, dec: json.NewDecoder(strings.NewReader(text)), f: f}
+	if err := w.value(nil); err != nil {
+		return "", err
+	}
+	if _, err := w.dec.Token(); !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read trust policy: data after the document")
+	}
+	w.out.WriteString(text[w.copied:])
+	return w.out.String(), nil
+}
+
+// walker reads a document token by token and knows where each stands in it.
+type walker struct {
+	text   string
+	dec    *json.Decoder
+	f      func(string) (string, error)
+	out    strings.Builder
+	copied int
+}
+
+// value reads one value at the path of member names given.
+func (w *walker) value(path []string) error {
+	before := int(w.dec.InputOffset())
+	t, err := w.dec.Token()
+	if err != nil {
+		return fmt.Errorf("read trust policy: %w", err)
+	}
+	switch t := t.(type) {
+	case json.Delim:
+		for w.dec.More() {
+			inner := path
+			if t == '{' {
+				name, err := w.dec.Token()
+				if err != nil {
+					return fmt.Errorf("read trust policy: %w", err)
+				}
+				inner = append(path[:len(path):len(path)], fmt.Sprint(name))
+			}
+			if err := w.value(inner); err != nil {
+				return err
+			}
+		}
+		if _, err := w.dec.Token(); err != nil {
+			return fmt.Errorf("read trust policy: %w", err)
+		}
+	case string:
+		if isPrincipalPath(path) {
+			return w.replace(before, t)
+		}
+	}
+	return nil
+}
+
+func isPrincipalPath(path []string) bool {
+	return len(path) == 3 && path[0] == "Statement" && (path[1] == "Principal" || path[1] == "NotPrincipal") && path[2] == "AWS"
+}
+
+// replace writes what stands for the string that ended at the decoder's place.
+func (w *walker) replace(before int, value string) error {
+	n, err := w.f(value)
+	if err != nil || n == value {
+		return err
+	}
+	// Between two tokens stand only white space, colon and comma.
+	start := before + strings.IndexByte(w.text[before:], '"')
+	quoted, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("write trust policy: %w", err)
+	}
+	w.out.WriteString(w.text[w.copied:start])
+	w.out.Write(quoted)
+	w.copied = int(w.dec.InputOffset())
+	return nil
+}
