@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -293,11 +294,16 @@ func (c *selfMade) makeCA() error {
 	if err != nil {
 		return fmt.Errorf("make CA: %w", err)
 	}
-	now := c.now()
+	public, err := x509.MarshalPKIXPublicKey(c.key.Public())
+	if err != nil {
+		return fmt.Errorf("make CA: %w", err)
+	}
+	now, sum := c.now(), sha256.Sum256(public)
 	t := &x509.Certificate{
 		SerialNumber: serial,
-		// The serial tells the CAs of several installations apart in a trust store.
-		Subject:   pkix.Name{CommonName: fmt.Sprintf("podid CA %x", serial.FillBytes(make([]byte, 16))[:4]), Organization: []string{"podid"}},
+		// The key's digest tells the CAs of several installations apart in a trust
+		// store, and lets an old copy vouch for a certificate that was made again.
+		Subject:   pkix.Name{CommonName: fmt.Sprintf("podid CA %x", sum[:4]), Organization: []string{"podid"}},
 		NotBefore: now.Add(-backdate), NotAfter: now.Add(caLife),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
 	}
