@@ -4,16 +4,21 @@
 package etcdembed
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/config"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/features"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.uber.org/zap"
 )
 
@@ -76,9 +81,7 @@ func serverConfig(dir string, log *zap.Logger) config.ServerConfig {
 		WatchProgressNotifyInterval: time.Minute,
 		DowngradeCheckTime:          5 * time.Second,
 		StrictReconfigCheck:         true,
-		AuthToken:                   "simple",
-		BcryptCost:                  10,
-		TokenTTL:                    300,
+		AuthToken:                   "", // no users: nobody but us can connect
 		V2Deprecation:               config.V2DeprDefault,
 		ServerFeatureGate:           features.NewDefaultServerFeatureGate(memberName, log),
 		Metrics:                     "basic",
@@ -88,6 +91,9 @@ func serverConfig(dir string, log *zap.Logger) config.ServerConfig {
 // boot makes the server from the directory. etcd ends the process, or
 // panics, on some damage; here both become an error.
 func boot(dir string, log *zap.Logger, fatal *fatalHook) (*etcdserver.EtcdServer, error) {
+	if err := checkDatabase(dir); err != nil {
+		return nil, fmt.Errorf("open etcd data in %s: %w", dir, err)
+	}
 	type result struct {
 		server *etcdserver.EtcdServer
 		err    error
@@ -107,9 +113,29 @@ func boot(dir string, log *zap.Logger, fatal *fatalHook) (*etcdserver.EtcdServer
 		res.server, res.err = etcdserver.NewServer(serverConfig(dir, log))
 		returned = true
 	}()
-	res := <-out
+	var res result
+	select {
+	case res = <-out:
+	case <-fatal.done:
+		// The goroutine that gave up may be one that boot waits for.
+		res.err = fatal.err()
+	}
 	if res.err != nil {
 		return nil, fmt.Errorf("open etcd data in %s: %w", dir, res.err)
 	}
 	return res.server, nil
+}
+
+// checkDatabase opens the database file for reading, if there is one: etcd
+// would panic, in a goroutine of its own, over a damaged one.
+func checkDatabase(dir string) error {
+	file := datadir.ToBackendFileName(dir)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return fmt.Errorf("the database %s cannot be read (restore a snapshot into another directory): %w", file, err)
+	}
+	return db.Close()
 }

@@ -14,9 +14,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// fatalHook takes the place of os.Exit when etcd finds that it cannot go on:
-// it keeps the reason, tells the owner and ends the goroutine, so that the
-// process says why it stops and releases what it holds.
+// fatalHook takes the place of os.Exit and panic when etcd finds that it
+// cannot go on: it keeps the reason, tells the owner and ends the goroutine,
+// so that the process says why it stops and releases what it holds.
 type fatalHook struct {
 	once  sync.Once
 	done  chan struct{}
@@ -52,7 +52,7 @@ func (h *fatalHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 
 // newZap makes etcd's logger write to ours.
 func newZap(log *slog.Logger, fatal *fatalHook) *zap.Logger {
-	return zap.New(slogCore{log.Handler()}, zap.WithFatalHook(fatal))
+	return zap.New(slogCore{log.Handler()}, zap.WithFatalHook(fatal), zap.WithPanicHook(fatal))
 }
 
 // slogCore is a zapcore.Core over a slog.Handler.
