@@ -22,6 +22,9 @@ type NodeBinding string
 
 // The settings of NodeBinding.
 const (
+	// NodeBindingDefault is required for tokens that carry the node claim
+	// (Kubernetes 1.30 on) and ifPresent for those that cannot.
+	NodeBindingDefault   NodeBinding = "default"
 	NodeBindingRequired  NodeBinding = "required"  // caller must prove the pod's node
 	NodeBindingIfPresent NodeBinding = "ifPresent" // checked when both sides carry a node
 	NodeBindingOff       NodeBinding = "off"

@@ -1,0 +1,196 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stsapi owns the wire form of the Security Token Service: forms in,
+// XML out, for AssumeRole, AssumeRoleWithWebIdentity and GetCallerIdentity.
+// It parses at the door and hands typed input to sts, which decides. Other
+// operations of STS are unknown here and answered with InvalidAction.
+// Source: AWS STS API Reference, version 2011-06-15.
+package stsapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"podid/internal/api/awsquery"
+	"podid/internal/api/call"
+	"podid/internal/audit"
+	"podid/internal/fault"
+	"podid/internal/iam"
+	"podid/internal/session"
+	"podid/internal/sts"
+)
+
+// Verbs are what this package needs of sts.
+type Verbs interface {
+	AssumeRole(ctx context.Context, caller iam.Caller, in sts.AssumeRoleInput) (*sts.Assumed, error)
+	AssumeRoleWithWebIdentity(ctx context.Context, in sts.WebIdentityInput) (*sts.WebIdentityResult, error)
+	GetCallerIdentity(c iam.Caller) sts.Identity
+}
+
+type api struct{ verbs Verbs }
+
+// Service is the table of operations, for awsquery.New.
+func Service(v Verbs) awsquery.Service {
+	a := api{v}
+	op := func(name, action, resource string, anonymous, readOnly bool, h awsquery.Handler) awsquery.Operation {
+		return awsquery.Operation{Handle: h, Operation: call.Operation{
+			Service: "sts", Source: "sts.amazonaws.com", Name: name, Action: action, Resource: resource, Anonymous: anonymous, ReadOnly: readOnly,
+		}}
+	}
+	return awsquery.Service{
+		Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Refine: refine,
+		Operations: []awsquery.Operation{
+			op("AssumeRole", "sts:AssumeRole", "role ARN", false, false, a.assumeRole),
+			op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", "role ARN", true, false, a.assumeRoleWithWebIdentity),
+			op("GetCallerIdentity", "none", "*", false, true, a.getCallerIdentity),
+		},
+	}
+}
+
+// refine tells a web identity token that has expired (400, by the service
+// model) from an expired caller (403), and names token faults as STS does.
+func refine(op call.Operation, f *fault.Error) (awsquery.Exception, bool) {
+	if !op.Anonymous {
+		return awsquery.Exception{}, false
+	}
+	switch f.Kind {
+	case fault.ExpiredToken:
+		return awsquery.Exception{Code: "ExpiredTokenException", Status: http.StatusBadRequest}, true
+	case fault.InvalidToken:
+		return awsquery.Exception{Code: "InvalidIdentityToken", Status: http.StatusBadRequest}, true
+	}
+	return awsquery.Exception{}, false
+}
+
+type credentials struct {
+	AccessKeyID     string `xml:"AccessKeyId"`
+	SecretAccessKey string
+	SessionToken    string
+	Expiration      awsquery.Timestamp
+}
+
+type assumedRoleUser struct {
+	AssumedRoleID string `xml:"AssumedRoleId"`
+	Arn           string
+}
+
+// assumed is what both assumptions answer. STS gave up packed sizes for token
+// sizes in September 2026; clients of either time find theirs.
+type assumed struct {
+	SubjectFromWebIdentityToken string `xml:",omitempty"`
+	Audience                    string `xml:",omitempty"`
+	AssumedRoleUser             assumedRoleUser
+	Credentials                 credentials
+	Provider                    string `xml:",omitempty"`
+	SourceIdentity              string `xml:",omitempty"`
+	PackedPolicySize            int
+	SessionTokenSize            int
+	SessionTokenUtilization     int
+}
+
+func encode(a *sts.Assumed) *assumed {
+	c := a.Credentials
+	return &assumed{
+		AssumedRoleUser: assumedRoleUser{a.Session.AssumedRoleID(), a.Session.ARN()},
+		Credentials:     credentials{c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), awsquery.Timestamp(c.Expires)},
+		SourceIdentity:  a.Session.SourceIdentity, PackedPolicySize: a.PackedSize,
+		SessionTokenSize: len(c.SessionToken.Reveal()), SessionTokenUtilization: a.PackedSize,
+	}
+}
+
+// recordAnswer puts into the audit event what CloudTrail shows of an
+// assumption: neither secret nor token.
+func recordAnswer(c *call.Call, a *sts.Assumed) {
+	c.Event.ResponseElements = map[string]any{
+		"credentials":      map[string]string{"accessKeyId": a.Credentials.AccessKeyID, "sessionToken": audit.Hidden, "expiration": a.Credentials.Expires.UTC().Format(time.RFC3339)},
+		"assumedRoleUser":  map[string]string{"assumedRoleId": a.Session.AssumedRoleID(), "arn": a.Session.ARN()},
+		"packedPolicySize": a.PackedSize,
+	}
+	c.Event.Resources = []audit.Resource{{AccountID: a.Session.Account, Type: "AWS::IAM::Role", ARN: a.Session.RoleARN()}}
+	x := c.Extra()
+	x.AccessKeyIDIssued, x.RoleARN, x.SessionARN, x.CallerNode = a.Credentials.AccessKeyID, a.Session.RoleARN(), a.Session.ARN(), a.Session.Node.Name
+}
+
+func (a api) assumeRole(ctx context.Context, c *call.Call, f *awsquery.Form) (any, error) {
+	in := sts.AssumeRoleInput{
+		RoleARN: f.String("RoleArn"), SessionName: f.String("RoleSessionName"), Duration: seconds(f), Policy: f.String("Policy"),
+		PolicyARNs: policyARNs(f), TransitiveKeys: f.Strings("TransitiveTagKeys"), ExternalID: f.String("ExternalId"), SourceIdentity: f.String("SourceIdentity"),
+	}
+	for _, t := range f.List("Tags") {
+		in.Tags = append(in.Tags, session.Tag{Key: t.String("Key"), Value: t.String("Value")})
+	}
+	if err := check(f, "RoleArn", "RoleSessionName"); err != nil {
+		return nil, err
+	}
+	c.Event.RequestParameters = f.Parameters(audit.Hidden)
+	out, err := a.verbs.AssumeRole(ctx, c.Caller, in)
+	if err != nil {
+		return nil, err
+	}
+	recordAnswer(c, out)
+	return encode(out), nil
+}
+
+func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *awsquery.Form) (any, error) {
+	in := sts.WebIdentityInput{
+		RoleARN: f.String("RoleArn"), SessionName: f.String("RoleSessionName"), Token: f.String("WebIdentityToken"),
+		Duration: seconds(f), Policy: f.String("Policy"), PolicyARNs: policyARNs(f),
+	}
+	c.Event.RequestParameters = f.Parameters(audit.Hidden, "WebIdentityToken")
+	if err := check(f, "RoleArn", "RoleSessionName", "WebIdentityToken"); err != nil {
+		return nil, err
+	}
+	out, err := a.verbs.AssumeRoleWithWebIdentity(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	c.Event.UserIdentity = audit.UserIdentity{Type: "WebIdentityUser", PrincipalID: out.Provider + ":" + out.Audience + ":" + out.Subject, UserName: out.Subject}
+	recordAnswer(c, &out.Assumed)
+	x := encode(&out.Assumed)
+	x.SubjectFromWebIdentityToken, x.Audience, x.Provider = out.Subject, out.Audience, out.Provider
+	return x, nil
+}
+
+type callerIdentity struct {
+	Arn     string
+	UserID  string `xml:"UserId"`
+	Account string
+}
+
+func (a api) getCallerIdentity(_ context.Context, c *call.Call, _ *awsquery.Form) (any, error) {
+	id := a.verbs.GetCallerIdentity(c.Caller)
+	return &callerIdentity{id.ARN, id.UserID, id.Account}, nil
+}
+
+func seconds(f *awsquery.Form) int {
+	if n := f.Int32("DurationSeconds"); n != nil {
+		return int(*n)
+	}
+	return 0
+}
+
+func policyARNs(f *awsquery.Form) []string {
+	var out []string
+	for _, p := range f.List("PolicyArns") {
+		out = append(out, p.String("arn"))
+	}
+	return out
+}
+
+// check returns the form's own fault, or the first required member that is
+// not there.
+func check(f *awsquery.Form, required ...string) error {
+	if err := f.Err(); err != nil {
+		return err
+	}
+	for _, name := range required {
+		if f.String(name) == "" {
+			return fault.New(fault.InvalidParameter, "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", memberName(name)).WithReason("missing-parameter")
+		}
+	}
+	return nil
+}
+
+func memberName(s string) string { return string(s[0]|0x20) + s[1:] }

@@ -1,0 +1,276 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package authz decides what a caller may do: it gathers the policies that
+// bind the caller (identity, boundary, session), adds what follows from caller
+// and request to the condition keys, and asks policy. Verbs call it with
+// themselves named as action and resource. It denies by default, and its
+// refusals carry AWS' words for the caller and an explanation for audit.
+package authz
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"podid/internal/fault"
+	"podid/internal/iam"
+	"podid/internal/policy"
+	"podid/internal/reqctx"
+	"podid/internal/store"
+)
+
+// Authorizer answers verbs. Fields are set once, before use.
+type Authorizer struct {
+	Store    store.Store
+	Policies *policy.Cache
+	Now      func() time.Time
+	Region   string
+	OrgID    string // aws:PrincipalOrgID and aws:ResourceOrgID; "" = no organisation
+}
+
+// Bounds are the documents that bind a caller, and the caller as policies
+// name it.
+type Bounds struct {
+	Principal  policy.Principal
+	Identity   []policy.Named
+	Boundary   *policy.Named
+	Session    []policy.Named
+	HasSession bool // a session policy was given: what it does not allow is denied
+}
+
+// Authorize returns nil when the caller may do q, else a fault of kind
+// AccessDenied with the explanation as its detail.
+func (a *Authorizer) Authorize(ctx context.Context, c iam.Caller, q iam.Query) error {
+	in, err := a.input(ctx, a.Store.View(), c, q)
+	if err != nil {
+		return err
+	}
+	if d := policy.Evaluate(in); d.Allowed {
+		return nil
+	}
+	// A policy that another replica attached a moment ago must count.
+	v, err := a.Store.Fence(ctx)
+	if err != nil {
+		return fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+	}
+	if in, err = a.input(ctx, v, c, q); err != nil {
+		return err
+	}
+	x := policy.Explain(in)
+	if x.Decision.Allowed {
+		return nil
+	}
+	return Denied(c, q, x)
+}
+
+// Allowed is Authorize without the words: a question, not a demand.
+func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bool, error) {
+	in, err := a.input(ctx, a.Store.View(), c, q)
+	if err != nil {
+		return false, err
+	}
+	return policy.Evaluate(in).Allowed, nil
+}
+
+// Explain returns the decision on q and what led to it, on the view given.
+func (a *Authorizer) Explain(ctx context.Context, v *store.View, c iam.Caller, q iam.Query) (policy.Explanation, error) {
+	in, err := a.input(ctx, v, c, q)
+	if err != nil {
+		return policy.Explanation{}, err
+	}
+	return policy.Explain(in), nil
+}
+
+// Denied is the fault for a refused query, in AWS' words (IAM User Guide,
+// "Troubleshoot access denied error messages").
+func Denied(c iam.Caller, q iam.Query, x policy.Explanation) error {
+	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, q.Action, q.Resource, because(q.Action, x.Decision)).
+		WithReason("not-authorized").WithDetail(x)
+}
+
+// because is the end of AWS' sentence: which kind of policy did not allow.
+func because(action string, d policy.Decision) string {
+	kinds := map[policy.Cause]string{
+		policy.NoIdentityAllow: "identity-based policy", policy.NoBoundaryAllow: "permissions boundary", policy.NoSessionAllow: "session policy",
+		policy.NoResourceAllow: "resource-based policy", policy.NoSCPAllow: "service control policy", policy.NoRCPAllow: "resource control policy",
+	}
+	if kind, ok := kinds[d.Cause]; ok {
+		return "because no " + kind + " allows the " + action + " action"
+	}
+	return "with an explicit deny"
+}
+
+func (a *Authorizer) input(ctx context.Context, r store.Reader, c iam.Caller, q iam.Query) (*policy.Input, error) {
+	b, err := a.Bounds(r, c)
+	if err != nil {
+		return nil, err
+	}
+	k := &policy.Context{}
+	a.CallerKeys(ctx, k, c)
+	for _, key := range q.Keys {
+		if key.Multi {
+			k.SetMulti(key.Name, key.Values...)
+		} else if len(key.Values) == 1 {
+			k.Set(key.Name, key.Values[0])
+		}
+	}
+	k.Set("aws:ResourceAccount", c.Account)
+	return &policy.Input{
+		Principal: b.Principal, Action: q.Action, Resource: q.Resource, ResourceAccount: c.Account, Context: k,
+		Identity: b.Identity, Boundary: b.Boundary, Session: b.Session, HasSession: b.HasSession,
+	}, nil
+}
+
+// Bounds gathers the policies that bind a caller. A document that cannot be
+// read is an error, not an absence: it might hold a denial.
+func (a *Authorizer) Bounds(r store.Reader, c iam.Caller) (Bounds, error) {
+	switch c.Kind {
+	case iam.CallerUser:
+		return a.userBounds(r, c)
+	case iam.CallerSession:
+		return a.sessionBounds(r, c)
+	case iam.CallerService:
+		return Bounds{Principal: policy.ServicePrincipal(c.Service)}, nil
+	default:
+		return Bounds{}, fault.New(fault.MissingAuthentication, "Missing Authentication Token").WithReason("signature-missing")
+	}
+}
+
+func (a *Authorizer) userBounds(r store.Reader, c iam.Caller) (Bounds, error) {
+	b := Bounds{Principal: policy.UserPrincipal(c.ARN).WithID(c.User.ID)}
+	refs, err := iam.PoliciesOfUser(r, c.User)
+	if err != nil {
+		return Bounds{}, err
+	}
+	if b.Identity, err = a.compile(policy.Identity, refs); err != nil {
+		return Bounds{}, err
+	}
+	b.Boundary, err = a.boundary(r, c.User.Boundary)
+	return b, err
+}
+
+func (a *Authorizer) sessionBounds(r store.Reader, c iam.Caller) (Bounds, error) {
+	s := c.Session
+	b := Bounds{Principal: policy.SessionPrincipal(s.RoleARN(), s.ARN()).WithID(s.RoleID)}
+	refs, err := iam.PoliciesOfRole(r, c.Role)
+	if err != nil {
+		return Bounds{}, err
+	}
+	if b.Identity, err = a.compile(policy.Identity, refs); err != nil {
+		return Bounds{}, err
+	}
+	if b.Boundary, err = a.boundary(r, c.Role.Boundary); err != nil {
+		return Bounds{}, err
+	}
+	b.Session, b.HasSession, err = a.sessionPolicies(r, s.Policy, s.PolicyARNs)
+	return b, err
+}
+
+// sessionPolicies compiles the policies of a session.
+func (a *Authorizer) sessionPolicies(r store.Reader, inline string, arns []string) ([]policy.Named, bool, error) {
+	var refs []iam.PolicyRef
+	if inline != "" {
+		refs = append(refs, iam.PolicyRef{Name: "session policy", Document: inline})
+	}
+	for _, p := range arns {
+		ref, err := iam.ManagedPolicy(r, p)
+		if err != nil {
+			return nil, false, err
+		}
+		refs = append(refs, ref)
+	}
+	named, err := a.compile(policy.SessionPolicy, refs)
+	return named, len(refs) > 0, err
+}
+
+func (a *Authorizer) boundary(r store.Reader, boundaryARN string) (*policy.Named, error) {
+	if boundaryARN == "" {
+		return nil, nil
+	}
+	ref, err := iam.ManagedPolicy(r, boundaryARN)
+	if err != nil {
+		return nil, err
+	}
+	named, err := a.compile(policy.Boundary, []iam.PolicyRef{ref})
+	if err != nil {
+		return nil, err
+	}
+	return &named[0], nil
+}
+
+func (a *Authorizer) compile(kind policy.DocumentKind, refs []iam.PolicyRef) ([]policy.Named, error) {
+	out := make([]policy.Named, len(refs))
+	for i, ref := range refs {
+		doc, err := a.Policies.Get(kind, ref.Document)
+		if err != nil {
+			return nil, fmt.Errorf("compile policy %s: %w", ref.Name, err)
+		}
+		out[i] = policy.Named{Name: ref.Name, ARN: ref.ARN, Doc: doc}
+	}
+	return out, nil
+}
+
+// CallerKeys sets the condition keys that follow from caller and request
+// (IAM User Guide, "AWS global condition context keys").
+func (a *Authorizer) CallerKeys(ctx context.Context, k *policy.Context, c iam.Caller) {
+	a.requestKeys(ctx, k)
+	k.Set("aws:PrincipalAccount", c.Account)
+	k.Set("aws:userid", c.UserID)
+	if a.OrgID != "" {
+		k.Set("aws:PrincipalOrgID", a.OrgID)
+		k.Set("aws:ResourceOrgID", a.OrgID)
+	}
+	switch c.Kind {
+	case iam.CallerUser:
+		k.Set("aws:PrincipalArn", c.ARN)
+		k.Set("aws:PrincipalType", "User")
+		k.Set("aws:username", c.User.Name)
+		for _, t := range c.User.Tags {
+			k.SetTag("aws:PrincipalTag/", t.Key, t.Value)
+		}
+	case iam.CallerSession:
+		a.sessionKeys(k, c)
+	}
+}
+
+// requestKeys are those of every request, whoever made it.
+func (a *Authorizer) requestKeys(ctx context.Context, k *policy.Context) {
+	now, info := a.Now(), reqctx.From(ctx)
+	k.Set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
+	k.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	k.Set("aws:SecureTransport", strconv.FormatBool(info.TLS))
+	k.Set("aws:RequestedRegion", a.Region)
+	k.Set("aws:ViaAWSService", "false")
+	k.Set("aws:PrincipalIsAWSService", "false")
+	if info.SourceIP.IsValid() {
+		k.Set("aws:SourceIp", info.SourceIP.Unmap().String())
+	}
+	if info.UserAgent != "" {
+		k.Set("aws:UserAgent", info.UserAgent)
+	}
+}
+
+// sessionKeys: role tags lie under session tags (iam-sts: new session tags,
+// then inherited ones, then role tags; the session holds the first two).
+func (a *Authorizer) sessionKeys(k *policy.Context, c iam.Caller) {
+	s := c.Session
+	k.Set("aws:PrincipalArn", s.RoleARN())
+	k.Set("aws:PrincipalType", "AssumedRole")
+	k.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
+	if s.FederatedProvider != "" {
+		k.Set("aws:FederatedProvider", s.FederatedProvider)
+	}
+	if s.SourceIdentity != "" {
+		k.Set("aws:SourceIdentity", s.SourceIdentity)
+	}
+	if c.Role != nil {
+		for _, t := range c.Role.Tags {
+			k.SetTag("aws:PrincipalTag/", t.Key, t.Value)
+		}
+	}
+	for _, t := range s.Tags {
+		k.SetTag("aws:PrincipalTag/", t.Key, t.Value)
+	}
+}

@@ -1,0 +1,183 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import (
+	"context"
+	"fmt"
+
+	"podid/internal/fault"
+	"podid/internal/iam"
+	"podid/internal/policy"
+	"podid/internal/satoken"
+	"podid/internal/session"
+	"podid/internal/store"
+)
+
+// Verdict is what a step came to.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass    Verdict = "pass"
+	Fail    Verdict = "fail"
+	Open    Verdict = "open"        // cannot be decided with what was given
+	Skipped Verdict = "not reached" // an earlier step failed
+)
+
+// StepReport is one step and its verdict.
+type StepReport struct {
+	Step    string   `json:"step"`
+	Verdict Verdict  `json:"verdict"`
+	Note    string   `json:"note,omitempty"`
+	Open    []string `json:"open,omitempty"` // condition keys that were not known
+	Reason  string   `json:"reason,omitempty"`
+	Message string   `json:"message,omitempty"`
+	Detail  any      `json:"detail,omitempty"` // the statement and condition that failed
+}
+
+// Trace collects the reports of a run. A nil Trace collects nothing, at no
+// cost: the hot path passes nil.
+type Trace struct {
+	reports []StepReport
+	pending string // note for the step that is running
+}
+
+func (t *Trace) note(format string, args ...any) {
+	if t != nil {
+		t.pending = fmt.Sprintf(format, args...)
+	}
+}
+
+// Report adds a step of an Issuer.
+func (t *Trace) Report(r StepReport) {
+	if t != nil {
+		t.reports = append(t.reports, r)
+	}
+}
+
+// ExplainRequest asks what an exchange would come to. Token beats the fields
+// that describe a pod.
+type ExplainRequest struct {
+	ClusterName, Namespace, ServiceAccount string
+	Pod, PodUID, Node                      string
+	Token                                  string
+	Actions                                []ActionQuestion
+}
+
+// ActionQuestion asks whether the session would be allowed something.
+type ActionQuestion struct{ Action, Resource string }
+
+// ActionAnswer is the answer.
+type ActionAnswer struct {
+	Action   string             `json:"action"`
+	Resource string             `json:"resource"`
+	Allowed  bool               `json:"allowed"`
+	Policy   string             `json:"policy,omitempty"` // the document that decided
+	Detail   policy.Explanation `json:"detail"`
+}
+
+// ActionChecker tells what a session may do.
+type ActionChecker interface {
+	Explain(ctx context.Context, v *store.View, c iam.Caller, q iam.Query) (policy.Explanation, error)
+}
+
+// Explanation is the whole answer. WouldIssue is true when every step passed
+// or is open only for want of a pod.
+type Explanation struct {
+	WouldIssue bool           `json:"wouldIssue"`
+	Steps      []StepReport   `json:"steps"`
+	Actions    []ActionAnswer `json:"actions,omitempty"`
+}
+
+// Explain runs the exchange's own steps in trace mode on the newest records
+// and issues nothing. It needs podid:Explain on the cluster.
+func (s *Service) Explain(ctx context.Context, caller iam.Caller, in ExplainRequest) (*Explanation, error) {
+	v, err := s.Store.Fence(ctx)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+	}
+	e := &exchange{s: s, view: v, in: Request{in.ClusterName, in.Token}, trace: &Trace{}, given: &in, caller: caller}
+	if err := s.Authz.Authorize(ctx, caller, e.query(ActionExplain)); err != nil {
+		return nil, err
+	}
+	e.claims = satoken.Claims{Namespace: in.Namespace, ServiceAccount: in.ServiceAccount, PodName: in.Pod, PodUID: in.PodUID, NodeName: in.Node}
+	e.caller = iam.Caller{}
+	out := &Explanation{WouldIssue: e.explain(ctx)}
+	out.Steps = e.trace.reports
+	if out.WouldIssue {
+		out.Actions, err = e.answer(ctx, in.Actions)
+	}
+	return out, err
+}
+
+// explain runs every step it can and reports whether none failed.
+func (e *exchange) explain(ctx context.Context) bool {
+	failed := false
+	for i := range steps {
+		st := &steps[i]
+		if failed {
+			e.trace.Report(StepReport{Step: st.name, Verdict: Skipped})
+			continue
+		}
+		if st.skip != nil {
+			if why := st.skip(e); why != "" {
+				e.trace.Report(StepReport{Step: st.name, Verdict: Open, Note: why})
+				continue
+			}
+		}
+		e.trace.pending = ""
+		before := len(e.trace.reports)
+		err := st.run(ctx, e)
+		switch {
+		case err != nil:
+			failed = true
+			if len(e.trace.reports) == before || e.trace.reports[len(e.trace.reports)-1].Verdict != Fail {
+				e.trace.Report(failure(st.name, err))
+			}
+		case len(e.trace.reports) == before: // an Issuer reports its own steps
+			e.trace.Report(StepReport{Step: st.name, Verdict: Pass, Note: e.trace.pending})
+		}
+	}
+	return !failed
+}
+
+func failure(name string, err error) StepReport {
+	f := fault.As(err)
+	return StepReport{Step: name, Verdict: Fail, Reason: f.Reason, Message: f.Message, Detail: f.Detail}
+}
+
+func skipCaller(e *exchange) string {
+	return "not checked: it depends on the agent that asks"
+}
+
+func skipToken(e *exchange) string {
+	if e.given.Token == "" {
+		return "not checked: no token was given"
+	}
+	return ""
+}
+
+func skipNode(e *exchange) string { return "not checked: it depends on the agent that asks" }
+
+// answer asks what the session would be allowed.
+func (e *exchange) answer(ctx context.Context, questions []ActionQuestion) ([]ActionAnswer, error) {
+	var out []ActionAnswer
+	if e.s.Checker == nil || e.issued == nil || e.issued.Session == nil {
+		return nil, nil
+	}
+	c := sessionCaller(e.issued.Session, e.issued.Role)
+	for _, q := range questions {
+		x, err := e.s.Checker.Explain(ctx, e.view, c, iam.Query{Action: q.Action, Resource: q.Resource})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ActionAnswer{Action: q.Action, Resource: q.Resource, Allowed: x.Decision.Allowed, Policy: x.Decision.Source.Document, Detail: x})
+	}
+	return out, nil
+}
+
+func sessionCaller(s *session.Session, role *iam.Role) iam.Caller {
+	return iam.Caller{Kind: iam.CallerSession, Partition: s.Partition, Account: s.Account, ARN: s.ARN(), UserID: s.AssumedRoleID(), Role: role, Session: s}
+}

@@ -1,0 +1,213 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keyring owns the keyset that session tokens are sealed under: its
+// records in the store (sealed by the root key), which key is primary, and
+// rotation. It refuses to make a key primary before every replica can have
+// read it, and to drop one while a token sealed under it may live. It stands
+// below session, which asks it for keys.
+package keyring
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"podid/internal/seal"
+	"podid/internal/store"
+)
+
+// Record is a session key as it is stored.
+type Record struct {
+	Sealed  []byte    `cbor:"1,keyasint"` // token key and secret key, bound to the record's key
+	Created time.Time `cbor:"2,keyasint"`
+	Primary time.Time `cbor:"3,keyasint"` // from when on it may be primary
+}
+
+// Keys is the table; the id is the key id in hexadecimal.
+var Keys = store.NewTable[Record]("sessionkey", nil)
+
+// Sealer protects keys at rest. aad binds a sealed value to its record.
+type Sealer interface {
+	Seal(plaintext, aad []byte) ([]byte, error)
+	Open(sealed, aad []byte) ([]byte, error)
+}
+
+// Ring is the keyset of one account. Fields are set once, before use.
+type Ring struct {
+	Store    store.Store
+	Sealer   Sealer
+	Now      func() time.Time
+	Rand     io.Reader
+	Scope    store.Scope
+	Rotation time.Duration // a new key after this long; 24 h
+	// Propagation is the time in which every replica has seen a new key. Until
+	// then it only verifies. 5 min.
+	Propagation time.Duration
+	// VerifyFor is how long a key verifies after it has been followed: the
+	// longest session plus slack. At least 36 h.
+	VerifyFor time.Duration
+
+	opened sync.Map // key id → seal.TokenKey
+}
+
+// ErrNoKey: the keyset is empty, so the installation was never initialised.
+var ErrNoKey = errors.New("the session keyset is empty")
+
+func idString(id uint32) string { return fmt.Sprintf("%08x", id) }
+
+// Create adds a key inside a transaction. The first key of a keyset is
+// primary at once, any later one after Propagation.
+func (r *Ring) Create(tx *store.Tx) error {
+	first := true
+	for range Keys.List(tx, r.Scope, "", "") {
+		first = false
+	}
+	var raw [4 + 64]byte
+	if _, err := io.ReadFull(r.Rand, raw[:]); err != nil {
+		return fmt.Errorf("read randomness: %w", err)
+	}
+	id := idString(binary.BigEndian.Uint32(raw[:4]))
+	if _, taken := Keys.Get(tx, r.Scope, id); taken {
+		return r.Create(tx)
+	}
+	sealed, err := r.Sealer.Seal(raw[4:], []byte(Keys.Key(r.Scope, id)))
+	if err != nil {
+		return fmt.Errorf("seal session key: %w", err)
+	}
+	now := r.Now()
+	rec := &Record{Sealed: sealed, Created: now, Primary: now}
+	if !first {
+		rec.Primary = now.Add(r.Propagation)
+	}
+	Keys.Put(tx, r.Scope, id, rec)
+	return nil
+}
+
+// Rotate adds a key when the newest is older than Rotation and removes keys
+// that no living token can need. Every replica may call it at any time.
+func (r *Ring) Rotate(ctx context.Context) error {
+	if !r.due(r.Store.View()) {
+		return nil
+	}
+	return r.Store.Update(ctx, func(tx *store.Tx) error {
+		now := r.Now()
+		newest := r.newest(tx)
+		if newest == nil || now.Sub(newest.Created) >= r.Rotation {
+			if err := r.Create(tx); err != nil {
+				return err
+			}
+		}
+		for _, id := range r.expired(tx) {
+			Keys.Delete(tx, r.Scope, id)
+		}
+		return nil
+	})
+}
+
+func (r *Ring) due(v *store.View) bool {
+	newest := r.newest(v)
+	return newest == nil || r.Now().Sub(newest.Created) >= r.Rotation || len(r.expired(v)) > 0
+}
+
+func (r *Ring) newest(rd store.Reader) *Record {
+	var n *Record
+	for _, rec := range Keys.List(rd, r.Scope, "", "") {
+		if n == nil || rec.Created.After(n.Created) {
+			n = rec
+		}
+	}
+	return n
+}
+
+// expired lists the keys that were followed by another primary VerifyFor ago.
+func (r *Ring) expired(rd store.Reader) []string {
+	var out []string
+	for id, rec := range Keys.List(rd, r.Scope, "", "") {
+		for _, next := range Keys.List(rd, r.Scope, "", "") {
+			if next.Primary.After(rec.Primary) && r.Now().Sub(next.Primary) > r.VerifyFor {
+				out = append(out, id)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Run rotates until ctx ends. A failed rotation is reported and tried again:
+// sessions go on being issued under the old key.
+func (r *Ring) Run(ctx context.Context, report func(error)) error {
+	t := time.NewTicker(time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if err := r.Rotate(ctx); err != nil && ctx.Err() == nil {
+				report(fmt.Errorf("rotate session keys: %w", err))
+			}
+		}
+	}
+}
+
+// Primary is the key for new tokens: the newest that every replica can have
+// read.
+func (r *Ring) Primary() (seal.TokenKey, error) {
+	var id string
+	var best *Record
+	now := r.Now()
+	for k, rec := range Keys.List(r.Store.View(), r.Scope, "", "") {
+		if !rec.Primary.After(now) && (best == nil || rec.Primary.After(best.Primary)) {
+			id, best = k, rec
+		}
+	}
+	if best == nil {
+		return seal.TokenKey{}, ErrNoKey
+	}
+	return r.open(id, best)
+}
+
+// Lookup finds a key. An id that this replica has not seen is looked up in
+// the store's newest state before it is refused.
+func (r *Ring) Lookup(ctx context.Context, id uint32) (seal.TokenKey, bool, error) {
+	name := idString(id)
+	v := r.Store.View()
+	rec, ok := Keys.Get(v, r.Scope, name)
+	if !ok {
+		var err error
+		if v, err = r.Store.Fence(ctx); err != nil {
+			return seal.TokenKey{}, false, err
+		}
+		if rec, ok = Keys.Get(v, r.Scope, name); !ok {
+			return seal.TokenKey{}, false, nil
+		}
+	}
+	k, err := r.open(name, rec)
+	return k, err == nil, err
+}
+
+func (r *Ring) open(name string, rec *Record) (seal.TokenKey, error) {
+	if k, ok := r.opened.Load(name); ok {
+		return k.(seal.TokenKey), nil
+	}
+	raw, err := r.Sealer.Open(rec.Sealed, []byte(Keys.Key(r.Scope, name)))
+	if err != nil || len(raw) != 64 {
+		return seal.TokenKey{}, fmt.Errorf("open session key %s: %w", name, err)
+	}
+	id, err := strconv.ParseUint(name, 16, 32)
+	if err != nil {
+		return seal.TokenKey{}, fmt.Errorf("read session key id %q: %w", name, err)
+	}
+	k, err := seal.NewTokenKey(uint32(id), raw[:32], raw[32:])
+	if err != nil {
+		return seal.TokenKey{}, fmt.Errorf("restore session key %s: %w", name, err)
+	}
+	r.opened.Store(name, k)
+	return k, nil
+}
