@@ -82,6 +82,7 @@ func serverConfig(dir string, log *zap.Logger) config.ServerConfig {
 		DowngradeCheckTime:          5 * time.Second,
 		StrictReconfigCheck:         true,
 		AuthToken:                   "", // no users: nobody but us can connect
+		BcryptCost:                  10, // unused without users, but checked
 		V2Deprecation:               config.V2DeprDefault,
 		ServerFeatureGate:           features.NewDefaultServerFeatureGate(memberName, log),
 		Metrics:                     "basic",

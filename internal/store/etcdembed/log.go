@@ -70,6 +70,16 @@ func level(l zapcore.Level) slog.Level {
 	return slog.LevelError
 }
 
+// entryLevel is level, but for what a member that was just made, or is being
+// stopped, says of its version bookkeeping: it tries again by itself.
+func entryLevel(e zapcore.Entry) slog.Level {
+	switch e.Message {
+	case "Failed to detect schema version", "failed to update storage version", "failed to update cluster version":
+		return slog.LevelDebug
+	}
+	return level(e.Level)
+}
+
 // Enabled implements zapcore.Core.
 func (c slogCore) Enabled(l zapcore.Level) bool {
 	return c.to.Enabled(context.Background(), level(l))
@@ -82,7 +92,7 @@ func (c slogCore) With(fields []zapcore.Field) zapcore.Core {
 
 // Check implements zapcore.Core.
 func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	if c.to.Enabled(context.Background(), entryLevel(e)) {
 		return ce.AddCore(e, c)
 	}
 	return ce
@@ -90,7 +100,7 @@ func (c slogCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 
 // Write implements zapcore.Core.
 func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	r := slog.NewRecord(e.Time, level(e.Level), "etcd: "+e.Message, 0)
+	r := slog.NewRecord(e.Time, entryLevel(e), "etcd: "+e.Message, 0)
 	r.AddAttrs(attrs(fields)...)
 	return c.to.Handle(context.Background(), r)
 }
