@@ -19,6 +19,9 @@ func (m *Manager) attach(tx *store.Tx, list *[]string, policyARN, quota string) 
 	if err := m.requirePolicy(tx, policyARN); err != nil {
 		return err
 	}
+	if strings.Contains(policyARN, ":iam::"+managedAccount+":policy/aws-service-role/") {
+		return badInput("policy-not-attachable", "Cannot attach a Service Role Policy to a Customer Role.")
+	}
 	if slices.Contains(*list, policyARN) {
 		return nil
 	}

@@ -29,6 +29,12 @@ func notAttachable(policyARN string) error {
 	return fault.New(fault.NotFound, "Policy %s does not exist or is not attachable.", policyARN).WithReason("policy-not-found")
 }
 
+// notOurs refuses to change AWS' own policies, whatever the caller may do.
+func notOurs(caller Caller, action, policyARN string) error {
+	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: policy %s", caller.ARN, action, policyARN).
+		WithReason("aws-managed-policy")
+}
+
 func noVersion(policyARN, version string) error {
 	return fault.New(fault.NotFound, "Policy %s version %s does not exist or is not attachable.", policyARN, version).WithReason("policy-version-not-found")
 }

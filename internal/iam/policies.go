@@ -80,8 +80,7 @@ func (m *Manager) changePolicy(ctx context.Context, caller Caller, action, polic
 		return err
 	}
 	if seen.Account == managedAccount {
-		return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: policy %s: AWS managed policies cannot be changed.", caller.ARN, action, policyARN).
-			WithReason("aws-managed-policy")
+		return notOurs(caller, action, policyARN)
 	}
 	return m.update(ctx, func(tx *store.Tx) error {
 		p, ok := FindPolicy(tx, m.Account, policyARN)
@@ -235,7 +234,7 @@ func (m *Manager) DeletePolicy(ctx context.Context, caller Caller, policyARN str
 		return err
 	}
 	if seen.Account == managedAccount {
-		return noPolicy(policyARN)
+		return notOurs(caller, "iam:DeletePolicy", policyARN)
 	}
 	return m.update(ctx, func(tx *store.Tx) error {
 		p, ok := FindPolicy(tx, m.Account, policyARN)

@@ -20,6 +20,10 @@ type Exception struct {
 	Text   string
 }
 
+// IsMalformed reports whether a fault is about the form itself, not about
+// what a service made of it.
+func IsMalformed(f *fault.Error) bool { return f.Reason == reasonMalformed }
+
 // exceptionOf is the one table from faults to the errors that STS and IAM
 // have in common: STS and IAM API References, "Errors" and "Common errors".
 func exceptionOf(op call.Operation, f *fault.Error) Exception {
@@ -27,7 +31,7 @@ func exceptionOf(op call.Operation, f *fault.Error) Exception {
 	case fault.InvalidParameter:
 		return Exception{Code: "ValidationError", Status: http.StatusBadRequest}
 	case fault.InvalidRequest:
-		if f.Reason == reasonMalformed {
+		if IsMalformed(f) {
 			return Exception{Code: "MalformedInput", Status: http.StatusBadRequest}
 		}
 		return Exception{Code: "InvalidParameterValue", Status: http.StatusBadRequest}
