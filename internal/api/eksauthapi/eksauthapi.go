@@ -87,13 +87,25 @@ func (a *API) assume(ctx context.Context, c *call.Call) (any, error) {
 		return nil, err
 	}
 	r, err := a.Exchange.AssumeRoleForPodIdentity(ctx, c.Caller, exchange.Request{ClusterName: name, Token: token})
-	if r != nil {
-		c.Event.Podid = &r.Extra
-	}
 	if err != nil {
-		return nil, err
+		return nil, refused(c, err)
 	}
+	c.Event.Podid = &r.Extra
 	return (*output)(r), nil
+}
+
+// refused moves what the exchange knew of the pod to audit, and leaves the
+// cause as the fault's detail.
+func refused(c *call.Call, err error) error {
+	f := fault.As(err)
+	r, ok := f.Detail.(exchange.Refusal)
+	if !ok {
+		return err
+	}
+	c.Event.Podid = &r.Extra
+	n := *f
+	n.Detail = r.Cause
+	return &n
 }
 
 // readToken reads {"token":"…"}. The form that agents send is cut out by hand;

@@ -100,7 +100,11 @@ func memberError(name string, err error) error {
 	if t.Field != "" {
 		name += "." + t.Field
 	}
-	return serialization("The member %s is a %s; %s is wanted.", name, t.Value, wanted(t.Type))
+	article := "a"
+	if t.Value == "array" || t.Value == "object" {
+		article = "an"
+	}
+	return serialization("The member %s is %s %s; %s is wanted.", name, article, t.Value, wanted(t.Type))
 }
 
 func wanted(t reflect.Type) string {
@@ -113,8 +117,10 @@ func wanted(t reflect.Type) string {
 		return "an object"
 	case reflect.Slice, reflect.Array:
 		return "a list"
-	default:
+	case reflect.Float32, reflect.Float64:
 		return "a number"
+	default:
+		return "a whole number"
 	}
 }
 
