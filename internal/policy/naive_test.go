@@ -1,0 +1,271 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"encoding/json"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The naive evaluator is written for obviousness: it walks decoded JSON, turns
+// patterns into regular expressions and knows no compiled form. The compiled
+// evaluator is compared with it on random documents.
+type naive struct {
+	who      Principal
+	action   string
+	resource string
+	account  string
+	ctx      map[string][]string // lower-case key; multi lists those with several values
+	multi    map[string]bool
+	old      bool
+}
+
+type naiveStatement struct {
+	Effect                 string
+	Principal              map[string][]string
+	Action, NotAction      []string
+	Resource, NotResource  []string
+	Condition              map[string]map[string][]string
+	everybody, hasResource bool
+}
+
+func naiveStatements(t testing.TB, text string) []naiveStatement {
+	t.Helper()
+	var d struct{ Statement []naiveStatement }
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	for i := range d.Statement {
+		s := &d.Statement[i]
+		s.everybody = slices.Contains(s.Principal["AWS"], "*")
+		s.hasResource = s.Resource != nil || s.NotResource != nil
+	}
+	return d.Statement
+}
+
+// allowed decides for an identity policy and, where there is one, a resource policy.
+func (n *naive) allowed(identity, resource []naiveStatement) bool {
+	var byIdentity, byResource, direct bool
+	for _, s := range identity {
+		if n.matches(s) {
+			if s.Effect == "Deny" {
+				return false
+			}
+			byIdentity = true
+		}
+	}
+	for _, s := range resource {
+		named := s.everybody || slices.Contains(s.Principal["AWS"], n.who.arn)
+		byRole := slices.Contains(s.Principal["AWS"], n.who.roleARN)
+		delegated := slices.Contains(s.Principal["AWS"], n.who.account)
+		if !(named || byRole || delegated) || !n.matches(s) {
+			continue
+		}
+		if s.Effect == "Deny" {
+			return false
+		}
+		byResource = true
+		direct = direct || named || byRole
+	}
+	if n.account == n.who.account {
+		return byIdentity || direct
+	}
+	return byIdentity && byResource
+}
+
+func (n *naive) matches(s naiveStatement) bool {
+	anyAction := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { return n.glob(strings.ToLower(p), strings.ToLower(n.action), false) })
+	}
+	if s.Action != nil && !anyAction(s.Action) || s.NotAction != nil && anyAction(s.NotAction) {
+		return false
+	}
+	if s.Resource != nil && !slices.ContainsFunc(s.Resource, func(p string) bool { return n.arn(p, n.resource, true) }) {
+		return false
+	}
+	if s.NotResource != nil && slices.ContainsFunc(s.NotResource, func(p string) bool { return n.unresolved(p) || n.arn(p, n.resource, true) }) {
+		return false
+	}
+	for op, keys := range s.Condition {
+		for key, want := range keys {
+			if !n.condition(op, strings.ToLower(key), want) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+var naiveVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+// expression writes a pattern as a regular expression with variables quoted.
+func (n *naive) expression(pattern string, wildcards bool) (string, bool) {
+	var b strings.Builder
+	last, ok := 0, true
+	plain := func(s string) {
+		q := regexp.QuoteMeta(s)
+		if wildcards {
+			q = strings.ReplaceAll(strings.ReplaceAll(q, `\*`, `.*`), `\?`, `.`)
+		}
+		b.WriteString(q)
+	}
+	if n.old {
+		plain(pattern)
+		return b.String(), true
+	}
+	for _, at := range naiveVariable.FindAllStringSubmatchIndex(pattern, -1) {
+		plain(pattern[last:at[0]])
+		name := pattern[at[2]:at[3]]
+		last = at[1]
+		if name == "*" || name == "?" || name == "$" {
+			b.WriteString(regexp.QuoteMeta(name))
+			continue
+		}
+		key, def, hasDefault := strings.Cut(name, ", ")
+		values, present := n.ctx[strings.ToLower(key)]
+		switch {
+		case present && !n.multi[strings.ToLower(key)]:
+			b.WriteString(regexp.QuoteMeta(values[0]))
+		case (!present || len(values) == 0) && hasDefault:
+			b.WriteString(regexp.QuoteMeta(strings.Trim(def, "'")))
+		default:
+			ok = false
+		}
+	}
+	plain(pattern[last:])
+	return b.String(), ok
+}
+
+func (n *naive) unresolved(pattern string) bool {
+	_, ok := n.expression(pattern, true)
+	return !ok
+}
+
+func (n *naive) glob(pattern, value string, wildcards bool) bool {
+	expr, ok := n.expression(pattern, wildcards || !strings.Contains(pattern, "${"))
+	return ok && regexp.MustCompile(`(?s)\A`+expr+`\z`).MatchString(value)
+}
+
+func (n *naive) equal(pattern, value string) bool {
+	expr, ok := n.expression(pattern, false)
+	return ok && regexp.MustCompile(`(?s)\A`+expr+`\z`).MatchString(value)
+}
+
+// arn compares part by part. The generator keeps colons out of variables' names
+// by a stand-in, so that splitting is simple here.
+func (n *naive) arn(pattern, value string, short bool) bool {
+	if pattern == "*" && short {
+		return true
+	}
+	hidden := naiveVariable.ReplaceAllStringFunc(pattern, func(v string) string { return strings.ReplaceAll(v, ":", "\x00") })
+	parts := strings.SplitN(hidden, ":", 6)
+	if len(parts) < 6 && !short {
+		return false
+	}
+	for len(parts) < 6 {
+		parts = append(parts, "*")
+	}
+	values := strings.SplitN(value, ":", 6)
+	if len(values) < 6 {
+		return false
+	}
+	for i := range parts {
+		if !n.glob(strings.ReplaceAll(parts[i], "\x00", ":"), values[i], true) {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *naive) condition(op, key string, want []string) bool {
+	values, present := n.ctx[key]
+	present = present && len(values) > 0
+	if op == "Null" {
+		return slices.Contains(want, map[bool]string{true: "false", false: "true"}[present])
+	}
+	set := ""
+	if at := strings.Index(op, ":"); at > 0 {
+		set, op = op[:at], op[at+1:]
+	}
+	op, ifExists := strings.CutSuffix(op, "IfExists")
+	base := strings.Replace(op, "Not", "", 1)
+	negated := base != op
+	test := func(value string) bool {
+		if !negated {
+			return slices.ContainsFunc(want, func(w string) bool { return n.compare(base, w, value) })
+		}
+		return !slices.ContainsFunc(want, func(w string) bool { return n.incomparable(base, w, value) || n.compare(base, w, value) })
+	}
+	nothing := !slices.ContainsFunc(values, func(v string) bool { return v != "" })
+	switch {
+	case set == "ForAllValues":
+		return !present || nothing || !slices.ContainsFunc(values, func(v string) bool { return !test(v) })
+	case set == "ForAnyValue" && !present:
+		return ifExists
+	case set == "ForAnyValue":
+		return !nothing && slices.ContainsFunc(values, test)
+	case !present:
+		return ifExists || negated
+	case n.multi[key]:
+		return false
+	}
+	return test(values[0])
+}
+
+// incomparable tells values that fail a condition even when it is negated.
+func (n *naive) incomparable(op, want, value string) bool {
+	switch op {
+	case "NumericEquals":
+		_, a := new(big.Rat).SetString(want)
+		_, b := new(big.Rat).SetString(value)
+		return !a || !b
+	case "DateEquals":
+		_, a := time.Parse(time.RFC3339, want)
+		_, b := time.Parse(time.RFC3339, value)
+		return a != nil || b != nil
+	}
+	return n.unresolved(want)
+}
+
+func (n *naive) compare(op, want, value string) bool {
+	switch op {
+	case "StringEquals":
+		return n.equal(want, value)
+	case "StringEqualsIgnoreCase":
+		return n.equal(strings.ToLower(want), strings.ToLower(value))
+	case "StringLike":
+		expr, ok := n.expression(want, true)
+		return ok && regexp.MustCompile(`(?s)\A`+expr+`\z`).MatchString(value)
+	case "ArnLike", "ArnEquals":
+		return n.arn(want, value, false)
+	case "Bool":
+		return strings.EqualFold(want, value) && (strings.EqualFold(want, "true") || strings.EqualFold(want, "false"))
+	case "DateLessThan", "DateEquals":
+		a, errA := time.Parse(time.RFC3339, value)
+		b, errB := time.Parse(time.RFC3339, want)
+		if errA != nil || errB != nil {
+			return false
+		}
+		return op == "DateEquals" && a.Equal(b) || op == "DateLessThan" && a.Before(b)
+	}
+	a, okA := new(big.Rat).SetString(value)
+	b, okB := new(big.Rat).SetString(want)
+	if !okA || !okB {
+		return false
+	}
+	switch c := a.Cmp(b); op {
+	case "NumericEquals":
+		return c == 0
+	case "NumericLessThan":
+		return c < 0
+	case "NumericGreaterThanEquals":
+		return c >= 0
+	}
+	return false
+}
