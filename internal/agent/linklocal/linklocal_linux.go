@@ -85,24 +85,46 @@ func ensureAddress(link netlink.Link, addr netip.Addr) error {
 	if err := netlink.AddrAdd(link, wanted); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add address %s to %s: %w", host, name, err)
 	}
+	return ensureRoute(link, host)
+}
+
+// ensureRoute adds the host route, unless the kernel has made one with the address, as it does for IPv6.
+func ensureRoute(link netlink.Link, host *net.IPNet) error {
+	routes, err := hostRoutes(host)
+	if err != nil || len(routes) > 0 {
+		return err
+	}
 	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: host, Scope: unix.RT_SCOPE_LINK, Table: unix.RT_TABLE_MAIN}
-	if addr.Is6() {
+	if host.IP.To4() == nil {
 		route.Scope = unix.RT_SCOPE_UNIVERSE
 	}
 	if err := netlink.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add route to %s over %s: %w", host, name, err)
+		return fmt.Errorf("add route to %s over %s: %w", host, link.Attrs().Name, err)
 	}
 	return nil
 }
 
+// hostRoutes lists the main table's routes to exactly that address.
+func hostRoutes(host *net.IPNet) ([]netlink.Route, error) {
+	filter := &netlink.Route{Dst: host, Table: unix.RT_TABLE_MAIN}
+	routes, err := netlink.RouteListFiltered(family(host), filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list routes to %s: %w", host, err)
+	}
+	return routes, nil
+}
+
+func family(host *net.IPNet) int {
+	if host.IP.To4() == nil {
+		return netlink.FAMILY_V6
+	}
+	return netlink.FAMILY_V4
+}
+
 // refuseForeign is an error when the address, or a host route to it, is on another link.
 func refuseForeign(link netlink.Link, host *net.IPNet) error {
-	family := netlink.FAMILY_V4
-	if host.IP.To4() == nil {
-		family = netlink.FAMILY_V6
-	}
 	own := link.Attrs().Index
-	addrs, err := netlink.AddrList(nil, family)
+	addrs, err := netlink.AddrList(nil, family(host))
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -111,10 +133,9 @@ func refuseForeign(link netlink.Link, host *net.IPNet) error {
 			return fmt.Errorf("address %s is on %s already, which is not %s", host.IP, linkName(a.LinkIndex), link.Attrs().Name)
 		}
 	}
-	filter := &netlink.Route{Dst: host, Table: unix.RT_TABLE_MAIN}
-	routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_DST|netlink.RT_FILTER_TABLE)
+	routes, err := hostRoutes(host)
 	if err != nil {
-		return fmt.Errorf("list routes to %s: %w", host, err)
+		return err
 	}
 	for _, r := range routes {
 		if r.LinkIndex != own {
