@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -20,8 +21,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if crashChild() {
-		return
+	if dir := os.Getenv(crashDir); dir != "" {
+		os.Exit(crashChild(dir))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -93,5 +94,3 @@ func TestReplicas(t *testing.T) {
 		return openDB(t, m.Client(), options()), openDB(t, second, options())
 	})
 }
-
-func crashChild() bool { return false }
