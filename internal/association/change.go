@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"podid/internal/cluster"
 	"podid/internal/fault"
@@ -79,7 +80,7 @@ func (m *Manager) change(ctx context.Context, clusterName, id string, o once, fn
 		if err := fn(tx, c, &n); err != nil {
 			return err
 		}
-		n.Modified = m.Now().UTC()
+		n.Modified = m.Now().UTC().Truncate(time.Millisecond)
 		Associations.Put(tx, m.scope(), Key(c.UID, n.Namespace, n.ServiceAccount), &n)
 		o.keep(tx, m, c, &n)
 		out = &n

@@ -191,7 +191,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 }
 
 func (m *Manager) build(id string, c *cluster.Cluster, in *CreateInput) *Association {
-	now := m.Now().UTC()
+	now := m.Now().UTC().Truncate(time.Millisecond)
 	a := &Association{
 		ID: id, ClusterUID: c.UID, ClusterName: c.Name, ARN: arn.Association(m.Partition, m.Region, m.Account, c.Name, id),
 		Namespace: in.Namespace, ServiceAccount: in.ServiceAccount, RoleARN: in.RoleARN, Policy: in.Policy,

@@ -139,7 +139,7 @@ func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterIn
 	if _, err := io.ReadFull(m.Rand, uid); err != nil {
 		return nil, fmt.Errorf("read random unique id: %w", err)
 	}
-	now := m.Now().UTC()
+	now := m.Now().UTC().Truncate(time.Millisecond)
 	c := &Cluster{
 		UID: hex.EncodeToString(uid), Partition: m.Partition, Account: m.Account, Region: m.Region, Name: in.Name,
 		Issuer: in.Issuer, JWKS: keys, Discover: in.Discover, NodeBinding: in.NodeBinding,
@@ -275,7 +275,7 @@ func (m *Manager) change(ctx context.Context, name, uid string, fn func(*Cluster
 		if err := fn(&n); err != nil {
 			return err
 		}
-		n.Modified = m.Now().UTC()
+		n.Modified = m.Now().UTC().Truncate(time.Millisecond)
 		Clusters.Put(tx, m.Scope(), name, &n)
 		out = &n
 		return nil

@@ -194,8 +194,10 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 }
 
 // AppendTime appends t in epoch seconds; milliseconds only where there are any.
+// It rounds: times that were stored as floating point may lie a little below
+// the millisecond they mean.
 func AppendTime(b []byte, t time.Time) []byte {
-	ms := t.UnixMilli()
+	ms := t.Round(time.Millisecond).UnixMilli()
 	if ms < 0 {
 		b, ms = append(b, '-'), -ms
 	}

@@ -260,14 +260,16 @@ func TestTime(t *testing.T) {
 		{time.Unix(1795400957, 0), "1795400957"},
 		{time.Unix(0, 0), "0"},
 		{time.UnixMilli(-1500), "-1.500"},
-		{time.Unix(1, 999_999_999), "1.999"},
+		{time.Unix(1, 999_999_999), "2"},
+		{time.Unix(1700862734, 921_999_931), "1700862734.922"},
+		{time.Unix(1700862734, 922_499_999), "1700862734.922"},
 	} {
 		b, err := json.Marshal(restjson.Time(tc.t))
 		if err != nil || string(b) != tc.want {
 			t.Errorf("%v: %s %v, want %s", tc.t, b, err, tc.want)
 		}
 		var back restjson.Time
-		if err := json.Unmarshal(b, &back); err != nil || time.Time(back).UnixMilli() != tc.t.UnixMilli() {
+		if err := json.Unmarshal(b, &back); err != nil || !time.Time(back).Equal(tc.t.Round(time.Millisecond)) {
 			t.Errorf("%s came back as %v: %v", b, time.Time(back), err)
 		}
 	}
