@@ -13,10 +13,11 @@ const arnParts = 6
 // of the first five colons.
 type arnPattern struct {
 	source string
-	all    bool // a lone "*"
-	short  bool // fewer than six parts where those may not be left out: matches nothing
-	stray  bool // a variable outside the last part of a Resource: matches nothing
-	vars   int  // variables in all parts
+	all    bool   // a lone "*"
+	short  bool   // fewer than six parts where those may not be left out: matches nothing
+	stray  bool   // a variable outside the last part of a Resource: matches nothing
+	vars   int    // variables in all parts
+	prefix string // literal text that every match begins with
 	parts  [arnParts]pattern
 }
 
@@ -50,8 +51,26 @@ func compileARNPattern(text string, variables, short bool) arnPattern {
 		}
 		p.vars += p.parts[i].vars
 	}
+	p.prefix = p.literalPrefix()
 	return p
 }
+
+func (p *arnPattern) literalPrefix() string {
+	var b strings.Builder
+	for i := range p.parts {
+		text, whole := p.parts[i].literalPrefix()
+		b.WriteString(text)
+		if !whole || i == arnParts-1 {
+			break
+		}
+		b.WriteByte(':')
+	}
+	return b.String()
+}
+
+// mayMatch is a quick test that few patterns pass without matching. It does not
+// look at variables, so it decides nothing for negated elements.
+func (p *arnPattern) mayMatch(value string) bool { return p.all || strings.HasPrefix(value, p.prefix) }
 
 // splitPattern splits at the first five colons that stand outside ${...}.
 func splitPattern(text string, variables bool) []string {

@@ -7,6 +7,7 @@ package policy
 // case, values do. The zero value is an empty context; it is not safe for
 // concurrent writes. Reset keeps the memory, so a Context may be pooled.
 type Context struct {
+	hashes  []uint32 // of entries, apart from them because every lookup scans it
 	entries []entry
 }
 
@@ -16,15 +17,13 @@ type entry struct {
 	prefix, name string
 	value        string
 	values       []string
-	hash         uint32
 	multi        bool
 	unknown      bool
 }
 
 // Reset removes every key and keeps the memory.
 func (c *Context) Reset() {
-	clear(c.entries)
-	c.entries = c.entries[:0]
+	c.truncate(0)
 }
 
 // Len returns the number of keys, unknown ones included.
@@ -55,26 +54,27 @@ func (c *Context) Merge(other *Context) {
 		return
 	}
 	if len(c.entries) == 0 {
+		c.hashes = append(c.hashes, other.hashes...)
 		c.entries = append(c.entries, other.entries...)
 		return
 	}
 	for i := range other.entries {
-		c.place(&other.entries[i])
+		c.place(other.hashes[i], &other.entries[i])
 	}
 }
 
 func (c *Context) put(e entry) {
-	e.hash = foldHash(foldHash(fnvBasis, e.prefix), e.name)
-	c.place(&e)
+	c.place(foldHash(foldHash(fnvBasis, e.prefix), e.name), &e)
 }
 
-func (c *Context) place(e *entry) {
-	for i := range c.entries {
-		if have := &c.entries[i]; have.hash == e.hash && sameName(have, e) {
-			*have = *e
+func (c *Context) place(hash uint32, e *entry) {
+	for i, h := range c.hashes {
+		if h == hash && sameName(&c.entries[i], e) {
+			c.entries[i] = *e
 			return
 		}
 	}
+	c.hashes = append(c.hashes, hash)
 	c.entries = append(c.entries, *e)
 }
 
@@ -82,6 +82,7 @@ func (c *Context) place(e *entry) {
 func (c *Context) truncate(n int) {
 	clear(c.entries[n:])
 	c.entries = c.entries[:n]
+	c.hashes = c.hashes[:n]
 }
 
 // lookup finds a key; nil when it is absent.
@@ -89,9 +90,9 @@ func (c *Context) lookup(k keyRef) *entry {
 	if c == nil {
 		return nil
 	}
-	for i := range c.entries {
-		if e := &c.entries[i]; e.hash == k.hash && e.is(k.folded) {
-			return e
+	for i, h := range c.hashes {
+		if h == k.hash && c.entries[i].is(k.folded) {
+			return &c.entries[i]
 		}
 	}
 	return nil

@@ -30,6 +30,13 @@ func lowerRune(r rune) rune {
 	return unicode.ToLower(r)
 }
 
+func lowerByte(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		b += 'a' - 'A'
+	}
+	return b
+}
+
 // foldHash continues hash h (start with fnvBasis) over the folded s.
 func foldHash(h uint32, s string) uint32 {
 	for i := 0; i < len(s); {
@@ -64,6 +71,13 @@ func foldEqual(a, b string) bool {
 		if a == "" || b == "" {
 			return a == b
 		}
+		if x, y := a[0], b[0]; x|y < utf8.RuneSelf {
+			if x != y && lowerByte(x) != lowerByte(y) {
+				return false
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
 		ra, na := utf8.DecodeRuneInString(a)
 		rb, nb := utf8.DecodeRuneInString(b)
 		if ra != rb && lowerRune(ra) != lowerRune(rb) {
@@ -80,6 +94,13 @@ func foldPrefix(s, folded string) (string, bool) {
 		if folded == "" {
 			return "", false
 		}
+		if x, y := s[0], folded[0]; x|y < utf8.RuneSelf {
+			if x != y && lowerByte(x) != y {
+				return "", false
+			}
+			s, folded = s[1:], folded[1:]
+			continue
+		}
 		r, n := utf8.DecodeRuneInString(s)
 		f, m := utf8.DecodeRuneInString(folded)
 		if r != f && lowerRune(r) != f {
@@ -88,4 +109,27 @@ func foldPrefix(s, folded string) (string, bool) {
 		s, folded = s[n:], folded[m:]
 	}
 	return folded, true
+}
+
+// foldedPrefix is foldPrefix for two texts of which neither is folded.
+func foldedPrefix(s, of string) (string, bool) {
+	for s != "" {
+		if of == "" {
+			return of, false
+		}
+		if x, y := s[0], of[0]; x|y < utf8.RuneSelf {
+			if x != y && lowerByte(x) != lowerByte(y) {
+				return of, false
+			}
+			s, of = s[1:], of[1:]
+			continue
+		}
+		a, n := utf8.DecodeRuneInString(s)
+		b, m := utf8.DecodeRuneInString(of)
+		if a != b && lowerRune(a) != lowerRune(b) {
+			return of, false
+		}
+		s, of = s[n:], of[m:]
+	}
+	return of, true
 }

@@ -68,6 +68,9 @@ func (s *statement) matchResource(in *Input) verdict {
 	}
 	result := no
 	for i := range s.resources {
+		if !s.notResource && !s.resources[i].mayMatch(in.Resource) {
+			continue
+		}
 		switch s.resources[i].matchResource(in.Resource, in.Context) {
 		case yes:
 			return verdictOf(!s.notResource)

@@ -114,6 +114,17 @@ func compilePattern(text string, style patternStyle) pattern {
 	return p
 }
 
+// literalPrefix returns the text before the first wildcard or variable.
+func (p *pattern) literalPrefix() (text string, whole bool) {
+	if len(p.tokens) == 0 {
+		return "", true
+	}
+	if p.tokens[0].kind != tokLiteral {
+		return "", false
+	}
+	return p.tokens[0].text, len(p.tokens) == 1
+}
+
 func shapeOf(tokens []token) patternShape {
 	switch {
 	case len(tokens) == 0:
@@ -188,10 +199,17 @@ func (p *pattern) match(value string, ctx *Context) verdict {
 		}
 		return verdictOf(text == value)
 	case shapePrefix:
-		if !p.fold {
-			return verdictOf(strings.HasPrefix(value, p.tokens[0].text))
+		if p.fold {
+			_, ok := foldedPrefix(p.tokens[0].text, value)
+			return verdictOf(ok)
 		}
+		return verdictOf(strings.HasPrefix(value, p.tokens[0].text))
 	}
+	return p.matchGlob(value, ctx)
+}
+
+// matchGlob is match for patterns of no simple shape.
+func (p *pattern) matchGlob(value string, ctx *Context) verdict {
 	var inline [maxInlineVariables]string
 	vars := inline[:0]
 	if p.vars > maxInlineVariables {
@@ -263,10 +281,18 @@ func (p *pattern) glob(value string, vars []string) bool {
 		if !starred || starPos >= len(value) {
 			return false
 		}
-		_, n := utf8.DecodeRuneInString(value[starPos:])
-		starPos += n
+		starPos += runeLen(value[starPos:])
 		at, pos = star, starPos
 	}
+}
+
+// runeLen is the length of the first character of a text that is not empty.
+func runeLen(s string) int {
+	if s[0] < utf8.RuneSelf {
+		return 1
+	}
+	_, n := utf8.DecodeRuneInString(s)
+	return n
 }
 
 // step matches one token that is no star at the start of rest.
@@ -277,8 +303,7 @@ func (p *pattern) step(tok *token, at cursor, rest string, vars []string) (int, 
 		if rest == "" {
 			return 0, false
 		}
-		_, n := utf8.DecodeRuneInString(rest)
-		return n, true
+		return runeLen(rest), true
 	case tokVariable:
 		text = vars[at.vars]
 	}
@@ -287,22 +312,6 @@ func (p *pattern) step(tok *token, at cursor, rest string, vars []string) (int, 
 	}
 	after, ok := foldedPrefix(text, rest)
 	return len(rest) - len(after), ok
-}
-
-// foldedPrefix is foldPrefix for two texts of which neither is folded.
-func foldedPrefix(s, of string) (string, bool) {
-	for s != "" {
-		if of == "" {
-			return of, false
-		}
-		a, n := utf8.DecodeRuneInString(s)
-		b, m := utf8.DecodeRuneInString(of)
-		if a != b && lowerRune(a) != lowerRune(b) {
-			return of, false
-		}
-		s, of = s[n:], of[m:]
-	}
-	return of, true
 }
 
 // openKeys appends the unknown keys that the pattern refers to.
