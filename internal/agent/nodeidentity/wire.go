@@ -57,9 +57,9 @@ type stsError struct {
 	Code, Message, RequestID string
 }
 
-// Error implements error.
+// Error implements error; the server's words are cut to a length fit for a log line.
 func (e *stsError) Error() string {
-	return fmt.Sprintf("[%s]: (%s): %s, status %d", e.RequestID, e.Code, e.Message, e.status)
+	return fmt.Sprintf("[%.64s]: (%.64s): %.1024s, status %d", e.RequestID, e.Code, e.Message, e.status)
 }
 
 func (e *stsError) retryable() bool {
