@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,6 +146,30 @@ func TestDiskFull(t *testing.T) {
 	}
 	record(t, l, "A")
 	wantNames(t, path, GapName, "A")
+}
+
+func TestPathCannotBeOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	c := newClock()
+	l := openTest(t, FileConfig{Path: path}, c)
+	record(t, l, "A")
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Record(t.Context(), event("Lost")); err == nil {
+		t.Fatal("recorded in a directory")
+	}
+	if err := l.Ready(); err == nil {
+		t.Fatal("ready without a file")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	record(t, l, "B") // an event tries at once, whatever the probe's pace
+	if err := l.Ready(); err != nil {
+		t.Errorf("Ready after recovery: %v", err)
+	}
+	wantNames(t, path, GapName, "B")
 }
 
 // TestRotationFails: a file that cannot be renamed is too long rather than lost.

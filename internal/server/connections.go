@@ -53,6 +53,7 @@ type conn struct {
 	net.Conn
 	conns *connections
 	in    *list.Element
+	used  bool // a request has begun on it
 	gone  bool
 }
 
@@ -118,6 +119,7 @@ func (c *connections) state(nc net.Conn, state http.ConnState) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	n.used = n.used || state == http.StateActive
 	switch {
 	case n.gone:
 	case state == http.StateActive && n.in != nil:
@@ -125,5 +127,21 @@ func (c *connections) state(nc net.Conn, state http.ConnState) {
 		n.in = nil
 	case state == http.StateIdle && n.in == nil:
 		n.in = c.idle.PushBack(n)
+	}
+}
+
+// closeUnused closes the connections that never began a request. A graceful
+// stop would wait seconds for what they might send.
+func (c *connections) closeUnused() {
+	c.mu.Lock()
+	var unused []*conn
+	for e := c.idle.Front(); e != nil; e = e.Next() {
+		if n, ok := e.Value.(*conn); ok && !n.used {
+			unused = append(unused, n)
+		}
+	}
+	c.mu.Unlock()
+	for _, n := range unused {
+		_ = n.Close() // nothing was sent on it
 	}
 }

@@ -89,6 +89,24 @@ func TestDrainEnds(t *testing.T) {
 	}
 }
 
+// TestDrainWaitsForNobodySilent: a connection without a request does not hold
+// up the stop.
+func TestDrainWaitsForNobodySilent(t *testing.T) {
+	out := &logs{}
+	cfg := testConfig(t, ok)
+	cfg.Log, cfg.DrainTimeout = slogTo(out), 3*time.Second
+	s := mustNew(t, cfg)
+	stop := run(t, s)
+	dial(t, s)
+	get(t, client(t, s, false), url(s, "/")) // by now the silent one is accepted
+	if err := stop(); err != nil || strings.Contains(out.String(), "were cut") {
+		t.Errorf("Run: %v, log %s", err, out)
+	}
+	if n := value(t, cfg.Registry, "podid_http_connections"); n != 0 {
+		t.Errorf("%v connections after the stop", n)
+	}
+}
+
 func TestRequestTimeout(t *testing.T) {
 	cause := make(chan error, 1)
 	cfg := testConfig(t, func(_ http.ResponseWriter, r *http.Request) {

@@ -279,6 +279,7 @@ func (s *Server) drain() error {
 	s.stopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
+	s.conns.closeUnused()
 	err := s.main.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.cfg.Log.Warn("requests did not finish within the drain time and were cut", "drain_time", s.cfg.DrainTimeout)
