@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,6 +111,7 @@ func TestCutUnderLoad(t *testing.T) {
 	outcome := make([]map[string]error, writers)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	var acks atomic.Int64
 	for w := range writers {
 		outcome[w] = map[string]error{}
 		wg.Go(func() {
@@ -120,13 +122,18 @@ func TestCutUnderLoad(t *testing.T) {
 				default:
 				}
 				id := fmt.Sprintf("%d-%06d", w, i)
-				outcome[w][id] = write(db, id, "red")
+				err := write(db, id, "red")
+				if outcome[w][id] = err; err == nil {
+					acks.Add(1)
+				}
 			}
 		})
 	}
 	for round := range 5 {
 		marker := fmt.Sprintf("round-%d", round)
-		storetest.Eventually(t, "a write after the line was healed", func() bool { return write(db, marker, "blue") == nil })
+		storetest.Eventually(t, "writes after the line was healed", func() bool {
+			return write(db, marker, "blue") == nil && acks.Load() >= int64(100*(round+1))
+		})
 		line.cut()
 		if !has(db, marker) {
 			t.Errorf("round %d: the view lost a record with the line", round)

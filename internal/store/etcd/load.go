@@ -68,16 +68,12 @@ func (db *DB) chunks(ctx context.Context, rev int64) iter.Seq[chunk] {
 	return func(yield func(chunk) bool) {
 		stream, err := db.client.GetStream(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(rev))
 		if err != nil {
-			yield(chunk{err: readError(ctx, "load records", err)})
+			db.unstreamed(ctx, rev, err, yield)
 			return
 		}
 		for r := range stream {
 			if err := r.Err(); err != nil {
-				if status.Code(err) == codes.Unimplemented {
-					db.prefixes(ctx, rev, yield)
-					return
-				}
-				yield(chunk{err: readError(ctx, "load records", err)})
+				db.unstreamed(ctx, rev, err, yield)
 				return
 			}
 			if !yield(chunk{kvs: r.RangeResponse.GetKvs()}) {
@@ -85,6 +81,16 @@ func (db *DB) chunks(ctx context.Context, rev int64) iter.Seq[chunk] {
 			}
 		}
 	}
+}
+
+// unstreamed goes on where a server, before etcd 3.7, or a namespaced client
+// cannot stream: they say so before the first pair.
+func (db *DB) unstreamed(ctx context.Context, rev int64, err error, yield func(chunk) bool) {
+	if status.Code(err) == codes.Unimplemented {
+		db.prefixes(ctx, rev, yield)
+		return
+	}
+	yield(chunk{err: readError(ctx, "load records", err)})
 }
 
 // prefixes yields the pairs of each account, region and table in turn.

@@ -14,6 +14,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/connectivity"
 
 	"podid/internal/store"
 )
@@ -92,6 +93,9 @@ func (db *DB) commit(ctx context.Context, tx *store.Tx) (rev int64, won bool, er
 		return 0, false, db.ended()
 	default:
 	}
+	if err := db.connected(ctx); err != nil {
+		return 0, false, fmt.Errorf("commit: %w", err)
+	}
 	leases := map[int64]clientv3.LeaseID{}
 	puts, err := db.operations(ctx, tx, leases)
 	if err != nil {
@@ -122,6 +126,28 @@ func (db *DB) commit(ctx context.Context, tx *store.Tx) (rev int64, won bool, er
 		return resp.Header.Revision, false, nil
 	}
 	return resp.Header.Revision, true, nil
+}
+
+// connected waits for a connection: what is not sent has certainly not
+// happened, whatever goes wrong after it may have.
+func (db *DB) connected(ctx context.Context) error {
+	ctx, cancel := db.callContext(ctx)
+	defer cancel()
+	conn := db.client.ActiveConnection()
+	for {
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Idle:
+			conn.Connect()
+		case connectivity.Shutdown:
+			return fmt.Errorf("%w: the client is closed", store.ErrUnavailable)
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return away(ctx, "wait for a connection")
+		}
+	}
 }
 
 // conditions are what has to hold for the commit.
