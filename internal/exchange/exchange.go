@@ -93,16 +93,16 @@ type Result struct {
 // Service exchanges tokens for one account and region. Fields are set once,
 // before use.
 type Service struct {
-	Store    store.Store
-	Authz    Authorizer
-	Keys     ClusterKeys
-	Issuer   Issuer
-	Checker  ActionChecker // for Explain; may be nil
-	Now      func() time.Time
-	Rand     io.Reader
-	MaxLife  time.Duration // longest life of a token; 24 h by default
-	Leeway   time.Duration // 60 s
-	Scope    store.Scope
+	Store     store.Store
+	Authz     Authorizer
+	Keys      ClusterKeys
+	Issuer    Issuer
+	Checker   ActionChecker // for Explain; may be nil
+	Now       func() time.Time
+	Rand      io.Reader
+	MaxLife   time.Duration // longest life of a token; 24 h by default
+	Leeway    time.Duration // 60 s
+	Scope     store.Scope
 	Partition string
 }
 

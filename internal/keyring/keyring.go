@@ -22,6 +22,13 @@ import (
 	"podid/internal/store"
 )
 
+// Defaults of a Ring.
+const (
+	DefaultRotation    = 24 * time.Hour
+	DefaultPropagation = 5 * time.Minute
+	DefaultVerifyFor   = 36 * time.Hour
+)
+
 // Record is a session key as it is stored.
 type Record struct {
 	Sealed  []byte    `cbor:"1,keyasint"` // token key and secret key, bound to the record's key

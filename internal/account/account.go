@@ -1,0 +1,55 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package account owns the record of an installation's account: its number,
+// partition and region, and which root key its secrets are sealed under. A
+// control plane reads it first: data of another account or another root key is
+// refused before anything is served.
+package account
+
+import (
+	"fmt"
+	"time"
+
+	"podid/internal/store"
+)
+
+// Account is the account that an installation serves.
+type Account struct {
+	ID        string    `cbor:"1,keyasint"` // 12 digits
+	Partition string    `cbor:"2,keyasint"`
+	Region    string    `cbor:"3,keyasint"`
+	RootKeyID string    `cbor:"4,keyasint"` // public fingerprint of the root key
+	PageKey   []byte    `cbor:"5,keyasint"` // sealed; authenticates page tokens
+	Created   time.Time `cbor:"6,keyasint"`
+	Release   string    `cbor:"7,keyasint"` // that made it
+}
+
+// Scope is where account records stand: they belong to the installation.
+var Scope = store.Scope{Account: store.System, Region: store.Global}
+
+// Accounts is the table, by account number.
+var Accounts = store.NewTable[Account]("account", nil)
+
+// Find returns the installation's account, or nil before the first start.
+func Find(r store.Reader) *Account {
+	for _, a := range Accounts.List(r, Scope, "", "") {
+		return a
+	}
+	return nil
+}
+
+// Check refuses settings that do not fit the data: each error says what to do.
+func (a *Account) Check(id, partition, region, rootKeyID string) error {
+	switch {
+	case id != "" && a.ID != id:
+		return fmt.Errorf("the data belongs to account %s, but account %s was asked for: use --account-id %s, or another data directory", a.ID, id, a.ID)
+	case a.RootKeyID != rootKeyID:
+		return fmt.Errorf("the data is sealed under root key %s, but the root key file holds %s: give the key that this installation was made with (--root-key-file)", a.RootKeyID, rootKeyID)
+	case a.Partition != partition:
+		return fmt.Errorf("the data belongs to partition %s, but %s was asked for: use --partition %s", a.Partition, partition, a.Partition)
+	case a.Region != region:
+		return fmt.Errorf("the data belongs to region %s, but %s was asked for: use --region %s", a.Region, region, a.Region)
+	}
+	return nil
+}

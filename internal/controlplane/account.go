@@ -1,0 +1,226 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"podid/internal/account"
+	"podid/internal/arn"
+	"podid/internal/iam"
+	"podid/internal/keyring"
+	"podid/internal/seal"
+	"podid/internal/store"
+)
+
+// AdminUser is the IAM user that the first start makes.
+const AdminUser = "podid-admin"
+
+// sealer seals records under the root key.
+type sealer struct {
+	root seal.RootKey
+	rand io.Reader
+}
+
+func (s sealer) Seal(plaintext, aad []byte) ([]byte, error) {
+	return s.root.Seal(s.rand, plaintext, aad)
+}
+func (s sealer) Open(sealed, aad []byte) ([]byte, error) { return s.root.Open(sealed, aad) }
+
+// AdminFile is where the first start leaves the admin's key: an AWS shared
+// credentials file, 0600.
+func AdminFile(dataDir string) string { return filepath.Join(dataDir, "admin-credentials") }
+
+func pageKeyAAD(id string) []byte {
+	return []byte(account.Accounts.Key(account.Scope, id) + "#page-key")
+}
+
+// openAccount loads the root key and the account, and makes both at the first
+// start.
+func (cp *ControlPlane) openAccount(ctx context.Context) error {
+	s := cp.cfg.Settings
+	known := account.Find(cp.db.View())
+	var err error
+	if known != nil {
+		cp.root, err = seal.LoadRootKey(s.RootKeyFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("the root key that this installation was made with is not at %s: put it back, the data cannot be read without it: %w", s.RootKeyFile, err)
+		}
+	} else {
+		cp.root, err = seal.LoadOrCreateRootKey(s.RootKeyFile, cp.cfg.Rand)
+	}
+	if err != nil {
+		return err
+	}
+	if known == nil {
+		if known, err = cp.firstStart(ctx); err != nil {
+			return err
+		}
+	}
+	if err := known.Check(s.AccountID, s.Partition, s.Region, cp.root.ID()); err != nil {
+		return err
+	}
+	cp.account = known
+	return cp.finishAdminFile()
+}
+
+// firstStart makes account, admin and first session key in one transaction:
+// either all of it is there or nothing. Of several replicas one wins.
+func (cp *ControlPlane) firstStart(ctx context.Context) (*account.Account, error) {
+	s := cp.cfg.Settings
+	if !arn.IsAccount(s.AccountID) {
+		return nil, errors.New("the first start needs the account's number: give --account-id with 12 digits (PODID_ACCOUNT_ID)")
+	}
+	ring, users := cp.ring(s.AccountID), cp.iam(s.AccountID)
+	var key iam.NewKey
+	made := false
+	err := cp.db.Update(ctx, func(tx *store.Tx) error {
+		if made = account.Find(tx) == nil; !made {
+			return nil
+		}
+		a, err := cp.newAccount()
+		if err != nil {
+			return err
+		}
+		account.Accounts.Put(tx, account.Scope, a.ID, a)
+		if err := ring.Create(tx); err != nil {
+			return err
+		}
+		if key, err = users.Bootstrap(tx, AdminUser); err != nil {
+			return err
+		}
+		// The key is on disk before it is in the store: no admin is made whose
+		// key nobody has.
+		return writeAdminFile(s.DataDir, key)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make account %s: %w", s.AccountID, err)
+	}
+	if made {
+		cp.cfg.Log.InfoContext(ctx, "account made", "account", s.AccountID, "user", AdminUser, "credentials", AdminFile(s.DataDir))
+	}
+	return account.Find(cp.db.View()), nil
+}
+
+func (cp *ControlPlane) newAccount() (*account.Account, error) {
+	s := cp.cfg.Settings
+	pageKey := make([]byte, 32)
+	if _, err := io.ReadFull(cp.cfg.Rand, pageKey); err != nil {
+		return nil, fmt.Errorf("read randomness: %w", err)
+	}
+	sealed, err := cp.root.Seal(cp.cfg.Rand, pageKey, pageKeyAAD(s.AccountID))
+	if err != nil {
+		return nil, err
+	}
+	return &account.Account{
+		ID: s.AccountID, Partition: s.Partition, Region: s.Region, RootKeyID: cp.root.ID(), PageKey: sealed,
+		Created: cp.cfg.Now(), Release: cp.cfg.Release,
+	}, nil
+}
+
+func pendingAdminFile(dataDir string) string { return AdminFile(dataDir) + ".pending" }
+
+// writeAdminFile writes the key beside its place; finishAdminFile moves it
+// there once the store holds the key.
+func writeAdminFile(dataDir string, key iam.NewKey) error {
+	text := "# " + AdminUser + " of podid. Keep this file as you keep a password.\n[default]\naws_access_key_id = " + key.Key.ID +
+		"\naws_secret_access_key = " + key.Secret.Reveal() + "\n"
+	f, err := os.OpenFile(pendingAdminFile(dataDir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the admin's credentials: %w", err)
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write the admin's credentials: %w", err)
+	}
+	return nil
+}
+
+// finishAdminFile moves a pending key to its place if the store knows it, and
+// removes it if not (the transaction was lost to another replica).
+func (cp *ControlPlane) finishAdminFile() error {
+	dir := cp.cfg.Settings.DataDir
+	pending := pendingAdminFile(dir)
+	id, err := readKeyID(pending)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, _, ok := iam.Users.FindIndex(cp.db.View(), store.Scope{Account: cp.account.ID, Region: store.Global}, id); !ok {
+		return os.Remove(pending)
+	}
+	return os.Rename(pending, AdminFile(dir))
+}
+
+// ResetAdmin gives the admin a new key and AdministratorAccess back. It needs
+// the data directory and nothing else: whoever holds it holds the root key.
+func ResetAdmin(ctx context.Context, cfg Config) (err error) {
+	cp := &ControlPlane{cfg: cfg}
+	defer func() { err = errors.Join(err, cp.Close()) }()
+	if err := cp.openStore(ctx); err != nil {
+		return err
+	}
+	known := account.Find(cp.db.View())
+	if known == nil {
+		return fmt.Errorf("there is no account in %s yet: `podid server` makes it at its first start", cfg.Settings.DataDir)
+	}
+	if cp.root, err = seal.LoadRootKey(cfg.Settings.RootKeyFile); err != nil {
+		return err
+	}
+	if cp.root.ID() != known.RootKeyID {
+		return fmt.Errorf("the data is sealed under root key %s, but %s holds %s", known.RootKeyID, cfg.Settings.RootKeyFile, cp.root.ID())
+	}
+	cp.account = known
+	cp.cfg.Settings.Partition, cp.cfg.Settings.Region = known.Partition, known.Region
+	users := cp.iam(known.ID)
+	err = cp.db.Update(ctx, func(tx *store.Tx) error {
+		key, err := users.ResetKeys(tx, AdminUser)
+		if err != nil {
+			return err
+		}
+		return writeAdminFile(cfg.Settings.DataDir, key)
+	})
+	if err != nil {
+		return fmt.Errorf("reset the admin: %w", err)
+	}
+	return cp.finishAdminFile()
+}
+
+func (cp *ControlPlane) ring(accountID string) *keyring.Ring {
+	return &keyring.Ring{
+		Store: cp.db, Sealer: sealer{cp.root, cp.cfg.Rand}, Now: cp.cfg.Now, Rand: cp.cfg.Rand,
+		Scope: store.Scope{Account: accountID, Region: store.Global}, Rotation: cp.cfg.Settings.SessionKeyRotation,
+		Propagation: keyring.DefaultPropagation, VerifyFor: keyring.DefaultVerifyFor,
+	}
+}
+
+func (cp *ControlPlane) iam(accountID string) *iam.Manager {
+	return &iam.Manager{
+		Store: cp.db, Sealer: sealer{cp.root, cp.cfg.Rand}, Now: cp.cfg.Now, Rand: cp.cfg.Rand,
+		Partition: cp.cfg.Settings.Partition, Account: accountID,
+	}
+}
+
+// readKeyID reads the access key id from a shared credentials file.
+func readKeyID(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if k, v, ok := strings.Cut(line, "="); ok && strings.TrimSpace(k) == "aws_access_key_id" {
+			return strings.TrimSpace(v), nil
+		}
+	}
+	return "", fmt.Errorf("%s holds no access key id", path)
+}

@@ -1,0 +1,87 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"podid/internal/cluster"
+	"podid/internal/jwks"
+	"podid/internal/jwt"
+	"podid/internal/store"
+)
+
+// discovery fetches the keys of clusters that publish them, when a token
+// comes that is signed by an unknown key. One jwks.Source per cluster keeps the
+// pace; what it finds goes to the store, so that every replica has it and it
+// survives a restart.
+type discovery struct {
+	store   store.Store
+	fetcher jwks.Discoverer
+	scope   store.Scope
+	now     func() time.Time
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	sources map[string]*jwks.Source[[]byte] // by cluster unique id
+}
+
+func newKeySets(s store.Store, f jwks.Discoverer, scope store.Scope, now func() time.Time, log *slog.Logger) *cluster.KeySets {
+	d := &discovery{store: s, fetcher: f, scope: scope, now: now, log: log, sources: map[string]*jwks.Source[[]byte]{}}
+	return &cluster.KeySets{Refresh: d.refresh}
+}
+
+func (d *discovery) source(c *cluster.Cluster) (*jwks.Source[[]byte], error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, ok := d.sources[c.UID]; ok {
+		return s, nil
+	}
+	s, err := jwks.NewSource(c.Issuer, d.fetcher, jwks.SourceOptions[[]byte]{Now: d.now, Parse: func(b []byte) ([]byte, error) {
+		_, err := jwt.ParseKeySet(b)
+		return b, err
+	}})
+	if err == nil {
+		d.sources[c.UID] = s
+	}
+	return s, err
+}
+
+// refresh implements cluster.KeySets.Refresh.
+func (d *discovery) refresh(ctx context.Context, c *cluster.Cluster, kid string) ([]byte, error) {
+	s, err := d.source(c)
+	if err != nil {
+		return nil, err
+	}
+	keys, fresh, err := s.Refresh(ctx)
+	if err != nil && keys == nil {
+		return nil, err
+	}
+	if !fresh || bytes.Equal(keys, c.JWKS) {
+		return keys, nil
+	}
+	if err := d.keep(ctx, c, keys); err != nil {
+		// The keys are good all the same; the next unknown key tries again.
+		d.log.WarnContext(ctx, "keep the keys of a cluster", "cluster", c.Name, "err", err)
+	}
+	d.log.InfoContext(ctx, "keys of a cluster changed", "cluster", c.Name, "kid", kid)
+	return keys, nil
+}
+
+func (d *discovery) keep(ctx context.Context, c *cluster.Cluster, keys []byte) error {
+	return d.store.Update(ctx, func(tx *store.Tx) error {
+		cur, ok := cluster.Clusters.Get(tx, d.scope, c.Name)
+		if !ok || cur.UID != c.UID {
+			return nil // deleted meanwhile: nothing to keep
+		}
+		next := *cur
+		next.JWKS, next.Modified = keys, d.now()
+		cluster.Clusters.Put(tx, d.scope, c.Name, &next)
+		return nil
+	})
+}
