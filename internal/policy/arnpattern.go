@@ -18,6 +18,8 @@ type arnPattern struct {
 	stray  bool   // a variable outside the last part of a Resource: matches nothing
 	vars   int    // variables in all parts
 	prefix string // literal text that every match begins with
+	lead   string // the literal parts at the front, with their colons
+	leads  int    // the number of those parts
 	parts  [arnParts]pattern
 }
 
@@ -51,21 +53,20 @@ func compileARNPattern(text string, variables, short bool) arnPattern {
 		}
 		p.vars += p.parts[i].vars
 	}
-	p.prefix = p.literalPrefix()
+	p.setPrefix()
 	return p
 }
 
-func (p *arnPattern) literalPrefix() string {
-	var b strings.Builder
+func (p *arnPattern) setPrefix() {
 	for i := range p.parts {
 		text, whole := p.parts[i].literalPrefix()
-		b.WriteString(text)
+		p.prefix += text
 		if !whole || i == arnParts-1 {
-			break
+			return
 		}
-		b.WriteByte(':')
+		p.prefix += ":"
+		p.lead, p.leads = p.prefix, i+1
 	}
-	return b.String()
 }
 
 // mayMatch is a quick test that few patterns pass without matching. It does not
@@ -105,36 +106,43 @@ func (p *arnPattern) matchResource(value string, ctx *Context) verdict {
 
 // match compares a value with the pattern; a value that is no ARN matches nothing.
 func (p *arnPattern) match(value string, ctx *Context) verdict {
-	rest := value
-	if p.short && !p.all {
-		return no
+	if p.all {
+		return verdictOf(strings.Count(value, ":") >= arnParts-1)
 	}
+	if p.short || !strings.HasPrefix(value, p.lead) {
+		return p.mismatch(ctx)
+	}
+	rest := value[len(p.lead):]
 	result := yes
-	for i := range p.parts {
+	for i := p.leads; i < arnParts; i++ {
 		part := rest
 		if i < arnParts-1 {
 			at := strings.IndexByte(rest, ':')
 			if at < 0 {
-				return no
+				return p.mismatch(ctx)
 			}
 			part, rest = rest[:at], rest[at+1:]
 		}
-		if p.all {
-			continue
-		}
-		switch p.parts[i].match(part, ctx) {
-		case no:
-			if p.vars == 0 {
-				return no
-			}
-			result = worse(result, no)
-		case broken:
-			return broken
-		case open:
-			result = worse(result, open)
+		result = worse(result, p.parts[i].match(part, ctx))
+		if result == no || result == broken {
+			return p.mismatch(ctx)
 		}
 	}
 	return result
+}
+
+// mismatch tells a plain mismatch from one that a variable without a value spoils.
+func (p *arnPattern) mismatch(ctx *Context) verdict {
+	if p.vars == 0 {
+		return no
+	}
+	for i := range p.parts {
+		var inline [maxInlineVariables]string
+		if _, v := p.parts[i].resolve(inline[:0], ctx); v == broken {
+			return broken
+		}
+	}
+	return no
 }
 
 // worse joins the verdicts of parts that must all hold.

@@ -36,7 +36,7 @@ type WebIdentity struct {
 // sts:SetSourceIdentity when there is a source identity. Each has its own keys;
 // all must be allowed. Fields left empty set no key.
 type AssumeRole struct {
-	Caller Principal
+	Caller Principal // the zero value with a WebIdentity: its provider
 	// CallerContext holds the caller's own keys (aws:PrincipalTag/…, aws:userid,
 	// aws:TokenIssueTime, aws:SourceIp and the like). nil means those that follow
 	// from Caller alone, see Context.SetCaller.
@@ -128,6 +128,9 @@ func (a *AssumeRole) each(visit func(*Input)) {
 	}
 	if in.Action == "" {
 		in.Action = ActionAssumeRole
+	}
+	if a.WebIdentity != nil && in.Principal.kind == AnonymousKind {
+		in.Principal = FederatedPrincipal(a.WebIdentity.ProviderARN)
 	}
 	if in.ResourceAccount == "" {
 		in.ResourceAccount = arnAccount(a.RoleARN)

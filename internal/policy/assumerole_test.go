@@ -205,6 +205,10 @@ func TestWebIdentity(t *testing.T) {
 	if got, want := outcome(a), "AssumeRoleWithWebIdentity=Allowed TagSession=Allowed ok"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	a.Caller = Principal{}
+	if got, want := outcome(a), "AssumeRoleWithWebIdentity=Allowed TagSession=Allowed ok"; got != want {
+		t.Errorf("caller left out: %s, want %s", got, want)
+	}
 	a.Caller = FederatedPrincipal(provider + "2")
 	if got, want := outcome(a), "AssumeRoleWithWebIdentity=NoTrustAllow TagSession=NoTrustAllow"; got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -228,7 +232,7 @@ func TestSetCaller(t *testing.T) {
 			var c Context
 			c.SetCaller(tt.who)
 			for key, want := range tt.want {
-				if e := c.lookup(newKeyRef(key)); e == nil || e.value != want {
+				if e := find(&c, key); e == nil || e.value != want {
 					t.Errorf("%s is %+v, want %q", key, e, want)
 				}
 			}

@@ -199,7 +199,7 @@ func (o operator) compileValue(text string, variables bool) conditionValue {
 
 // eval tests the condition against the request's keys.
 func (c *condition) eval(ctx *Context) verdict {
-	e := ctx.lookup(c.key)
+	e := ctx.lookup(&c.key)
 	if e != nil && e.unknown {
 		return open
 	}
@@ -334,7 +334,7 @@ func (c *condition) compare(want *conditionValue, value string, ctx *Context) ve
 
 // openKeys appends the unknown keys that the condition depends on.
 func (c *condition) openKeys(keys []string, ctx *Context) []string {
-	if e := ctx.lookup(c.key); e != nil && e.unknown {
+	if e := ctx.lookup(&c.key); e != nil && e.unknown {
 		return append(keys, c.key.text)
 	}
 	for i := range c.values {

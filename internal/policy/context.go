@@ -86,12 +86,12 @@ func (c *Context) truncate(n int) {
 }
 
 // lookup finds a key; nil when it is absent.
-func (c *Context) lookup(k keyRef) *entry {
+func (c *Context) lookup(k *keyRef) *entry {
 	if c == nil {
 		return nil
 	}
 	for i, h := range c.hashes {
-		if h == k.hash && c.entries[i].is(k.folded) {
+		if h == k.hash && c.entries[i].is(k) {
 			return &c.entries[i]
 		}
 	}
@@ -99,11 +99,17 @@ func (c *Context) lookup(k keyRef) *entry {
 }
 
 // has reports whether the key is present, unknown or known.
-func (c *Context) has(key string) bool { return c.lookup(newKeyRef(key)) != nil }
+func (c *Context) has(key string) bool {
+	k := newKeyRef(key)
+	return c.lookup(&k) != nil
+}
 
-// is compares the entry's name with a folded one.
-func (e *entry) is(folded string) bool {
-	rest, ok := foldPrefix(e.prefix, folded)
+// is compares the entry's name with a key, first as the document spells it.
+func (e *entry) is(k *keyRef) bool {
+	if n := len(e.prefix); n+len(e.name) == len(k.text) && k.text[:n] == e.prefix && k.text[n:] == e.name {
+		return true
+	}
+	rest, ok := foldPrefix(e.prefix, k.folded)
 	if !ok {
 		return false
 	}

@@ -321,18 +321,24 @@ func TestUnknownKeys(t *testing.T) {
 	}
 }
 
+// find looks a key up by its text.
+func find(c *Context, key string) *entry {
+	k := newKeyRef(key)
+	return c.lookup(&k)
+}
+
 func TestContext(t *testing.T) {
 	var c Context
 	c.SetTag("aws:RequestTag/", "Team", "a")
 	c.Set("AWS:requesttag/TEAM", "b")
-	if c.Len() != 1 || !c.has("aws:RequestTag/team") || c.lookup(newKeyRef("aws:requestTag/team")).value != "b" {
+	if c.Len() != 1 || !c.has("aws:RequestTag/team") || find(&c, "aws:requestTag/team").value != "b" {
 		t.Errorf("context %+v: the second Set did not replace the first", c.entries)
 	}
 	var merged Context
 	merged.Set("aws:RequestTag/team", "z")
 	merged.Merge(&c)
 	merged.Merge(nil)
-	if merged.Len() != 1 || merged.lookup(newKeyRef("aws:RequestTag/team")).value != "b" {
+	if merged.Len() != 1 || find(&merged, "aws:RequestTag/team").value != "b" {
 		t.Errorf("merged %+v", merged.entries)
 	}
 	c.Reset()

@@ -220,7 +220,7 @@ func (s *principalSet) texts() []string {
 // failure describes a condition that was not met.
 func (c *condition) failure(ctx *Context) *FailedCondition {
 	f := &FailedCondition{Operator: c.name, Key: c.key.text, Wanted: c.texts()}
-	e := ctx.lookup(c.key)
+	e := ctx.lookup(&c.key)
 	if e == nil || e.empty() {
 		f.Absent = true
 		return f

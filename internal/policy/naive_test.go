@@ -161,8 +161,8 @@ func (n *naive) equal(pattern, value string) bool {
 // arn compares part by part. The generator keeps colons out of variables' names
 // by a stand-in, so that splitting is simple here.
 func (n *naive) arn(pattern, value string, short bool) bool {
-	if pattern == "*" && short {
-		return true
+	if pattern == "*" {
+		return short || strings.Count(value, ":") >= 5
 	}
 	hidden := naiveVariable.ReplaceAllStringFunc(pattern, func(v string) string { return strings.ReplaceAll(v, ":", "\x00") })
 	parts := strings.SplitN(hidden, ":", 6)

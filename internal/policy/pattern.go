@@ -232,7 +232,7 @@ func (p *pattern) resolve(vars []string, ctx *Context) ([]string, verdict) {
 		if tok.kind != tokVariable {
 			continue
 		}
-		switch e := ctx.lookup(tok.key); {
+		switch e := ctx.lookup(&tok.key); {
 		case e != nil && e.unknown:
 			result = open
 			vars = append(vars, "")
@@ -321,7 +321,7 @@ func (p *pattern) openKeys(keys []string, ctx *Context) []string {
 		if tok.kind != tokVariable {
 			continue
 		}
-		if e := ctx.lookup(tok.key); e != nil && e.unknown {
+		if e := ctx.lookup(&tok.key); e != nil && e.unknown {
 			keys = append(keys, tok.key.text)
 		}
 	}

@@ -32,10 +32,11 @@ const maxLine = 4 << 20
 
 // Summary counts the cases of a run.
 type Summary struct {
-	Cases      int // lines read, blank ones not counted
+	Cases      int // cases decided
 	Agreed     int // verdict equals want
 	Disagreed  int // verdict differs from want
 	Ungraded   int // no want, or either
+	Broken     int // lines that are no case
 	ByFamily   map[string]Count
 	Mismatches []Mismatch
 }
@@ -46,8 +47,8 @@ type Count struct{ Agreed, Graded int }
 // Mismatch is a case whose verdict is not the wanted one.
 type Mismatch struct{ ID, Want, Verdict, Detail string }
 
-// OK reports whether no graded case disagreed.
-func (s Summary) OK() bool { return s.Disagreed == 0 }
+// OK reports whether no graded case disagreed and no line was broken.
+func (s Summary) OK() bool { return s.Disagreed == 0 && s.Broken == 0 }
 
 // Result is one line of output.
 type Result struct {
@@ -56,17 +57,19 @@ type Result struct {
 	Detail  string `json:"detail"`
 }
 
+// maxLineErrors bounds the line errors that Run reports.
+const maxLineErrors = 20
+
 // Run reads cases from in, one JSON object a line, and writes a Result for each
-// to out as soon as it is decided. A line that is no case ends the run with an
-// error that names the line; results before it are written.
+// to out as soon as it is decided. A line that is no case has no Result; the
+// others are decided all the same, and the error names every such line, up to
+// twenty. Labels and other members that Run does not know are named in the detail.
 func Run(in io.Reader, out io.Writer) (Summary, error) {
-	sum := Summary{ByFamily: map[string]Count{}}
-	w := bufio.NewWriter(out)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
+	r := runner{cache: policy.NewCache(4 << 20), enc: json.NewEncoder(out)}
+	r.sum.ByFamily = map[string]Count{}
+	r.enc.SetEscapeHTML(false)
 	scan := bufio.NewScanner(in)
 	scan.Buffer(make([]byte, 0, 64<<10), maxLine)
-	cache := policy.NewCache(4 << 20)
 	line := 0
 	for scan.Scan() {
 		line++
@@ -74,26 +77,51 @@ func Run(in io.Reader, out io.Writer) (Summary, error) {
 		if len(text) == 0 {
 			continue
 		}
-		c, err := parseCase(text)
-		if err != nil {
-			return sum, errors.Join(fmt.Errorf("line %d: %w", line, err), w.Flush())
+		res, ok := r.line(line, text)
+		if !ok {
+			continue
 		}
-		res, err := c.decide(cache)
-		if err != nil {
-			return sum, errors.Join(fmt.Errorf("line %d: case %q: %w", line, c.ID, err), w.Flush())
-		}
-		sum.count(c, res)
-		if err := enc.Encode(res); err != nil {
-			return sum, fmt.Errorf("write result: %w", err)
-		}
-		if err := w.Flush(); err != nil {
-			return sum, fmt.Errorf("write result: %w", err)
+		if err := r.enc.Encode(res); err != nil {
+			return r.sum, fmt.Errorf("write result: %w", err)
 		}
 	}
 	if err := scan.Err(); err != nil {
-		return sum, fmt.Errorf("line %d: read case: %w", line+1, err)
+		r.fail(line+1, fmt.Errorf("read case: %w", err))
 	}
-	return sum, nil
+	return r.sum, errors.Join(r.errs...)
+}
+
+type runner struct {
+	cache *policy.Cache
+	enc   *json.Encoder
+	sum   Summary
+	errs  []error
+}
+
+// line decides one case; false when it is none.
+func (r *runner) line(number int, text []byte) (Result, bool) {
+	c, err := parseCase(text)
+	if err != nil {
+		r.fail(number, err)
+		return Result{}, false
+	}
+	res, err := c.decide(r.cache)
+	if err != nil {
+		r.fail(number, fmt.Errorf("case %q: %w", c.ID, err))
+		return Result{}, false
+	}
+	for _, name := range c.unknown {
+		res.Detail += fmt.Sprintf("\nunknown member %q is ignored", name)
+	}
+	r.sum.count(c, res)
+	return res, true
+}
+
+func (r *runner) fail(line int, err error) {
+	r.sum.Broken++
+	if len(r.errs) < maxLineErrors {
+		r.errs = append(r.errs, fmt.Errorf("line %d: %w", line, err))
+	}
 }
 
 func (s *Summary) count(c *testCase, res Result) {
