@@ -5,7 +5,6 @@ package policy
 
 import (
 	"fmt"
-	"strings"
 	"unicode"
 )
 
@@ -306,11 +305,11 @@ func (s *statement) effect() string {
 	return "Allow"
 }
 
-// texts returns the sources of a statement's wanted values.
+// texts returns the wanted values as written.
 func (c *condition) texts() []string {
 	out := make([]string, len(c.values))
 	for i := range c.values {
-		out[i] = strings.Clone(c.values[i].text)
+		out[i] = c.values[i].text
 	}
 	return out
 }

@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -190,12 +191,12 @@ func (s *principalSet) match(p *Principal) grant {
 	best := grantNone
 	switch p.kind {
 	case ServiceKind:
-		if s.anyService || contains(s.services, p.name) {
+		if s.anyService || slices.Contains(s.services, p.name) {
 			best = grantDirect
 		}
 		return best
 	case FederatedKind:
-		if s.anyFederated || contains(s.federated, p.name) {
+		if s.anyFederated || slices.Contains(s.federated, p.name) {
 			best = grantDirect
 		}
 		return best
@@ -205,7 +206,7 @@ func (s *principalSet) match(p *Principal) grant {
 	for i := range s.aws {
 		best = max(best, s.aws[i].match(p))
 	}
-	if p.canonical != "" && contains(s.canonical, p.canonical) {
+	if p.canonical != "" && slices.Contains(s.canonical, p.canonical) {
 		best = max(best, grantAccount)
 	}
 	return best
@@ -239,15 +240,6 @@ func (n *namedPrincipal) match(p *Principal) grant {
 		return grantRole
 	}
 	return grantNone
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }
 
 // compilePrincipals reads a Principal element: "*" or an object of kinds.
