@@ -132,14 +132,27 @@ func (a *Authorizer) Bounds(r store.Reader, c iam.Caller) (Bounds, error) {
 	case iam.CallerSession:
 		return a.sessionBounds(r, c)
 	case iam.CallerService:
-		return Bounds{Principal: policy.ServicePrincipal(c.Service)}, nil
+		return Bounds{Principal: Principal(c)}, nil
 	default:
 		return Bounds{}, fault.New(fault.MissingAuthentication, "Missing Authentication Token").WithReason("signature-missing")
 	}
 }
 
+// Principal is the caller as policies name it.
+func Principal(c iam.Caller) policy.Principal {
+	switch c.Kind {
+	case iam.CallerUser:
+		return policy.UserPrincipal(c.ARN).WithID(c.User.ID)
+	case iam.CallerSession:
+		return policy.SessionPrincipal(c.Session.RoleARN(), c.Session.ARN()).WithID(c.Session.RoleID)
+	case iam.CallerService:
+		return policy.ServicePrincipal(c.Service)
+	}
+	return policy.AnonymousPrincipal()
+}
+
 func (a *Authorizer) userBounds(r store.Reader, c iam.Caller) (Bounds, error) {
-	b := Bounds{Principal: policy.UserPrincipal(c.ARN).WithID(c.User.ID)}
+	b := Bounds{Principal: Principal(c)}
 	refs, err := iam.PoliciesOfUser(r, c.User)
 	if err != nil {
 		return Bounds{}, err
@@ -153,7 +166,7 @@ func (a *Authorizer) userBounds(r store.Reader, c iam.Caller) (Bounds, error) {
 
 func (a *Authorizer) sessionBounds(r store.Reader, c iam.Caller) (Bounds, error) {
 	s := c.Session
-	b := Bounds{Principal: policy.SessionPrincipal(s.RoleARN(), s.ARN()).WithID(s.RoleID)}
+	b := Bounds{Principal: Principal(c)}
 	refs, err := iam.PoliciesOfRole(r, c.Role)
 	if err != nil {
 		return Bounds{}, err
@@ -215,6 +228,7 @@ func (a *Authorizer) compile(kind policy.DocumentKind, refs []iam.PolicyRef) ([]
 // CallerKeys sets the condition keys that follow from caller and request
 // (IAM User Guide, "AWS global condition context keys").
 func (a *Authorizer) CallerKeys(ctx context.Context, k *policy.Context, c iam.Caller) {
+	k.SetCaller(Principal(c))
 	a.requestKeys(ctx, k)
 	k.Set("aws:PrincipalAccount", c.Account)
 	k.Set("aws:userid", c.UserID)

@@ -232,7 +232,6 @@ func (cp *ControlPlane) checks() []server.Check {
 			_, err := cp.svc.ring.Primary()
 			return err
 		}},
-		{Name: "audit", Reason: "the audit log cannot be written", Run: func(context.Context) error { return cp.audit.Ready() }},
 	}
 }
 

@@ -32,11 +32,10 @@ import (
 	"podid/internal/sts"
 )
 
-// Sizes of caches, in entries. A compiled policy takes a few KiB, a signing
-// key some hundred bytes.
+// Sizes of caches.
 const (
-	policyCache     = 4096
-	signingKeyCache = 8192
+	policyCache     = 16 << 20 // bytes of policy text
+	signingKeyCache = 8192     // derived keys, some hundred bytes each
 	maxBody         = 256 << 10 // bytes; the largest legal request is a CreatePolicyVersion of some 130 KiB, escaped
 )
 

@@ -74,7 +74,7 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 		return nil, err
 	}
 	g := &Grant{
-		Caller: caller, Principal: principalOf(caller), SessionName: in.SessionName, ExternalID: in.ExternalID,
+		Caller: caller, Principal: authz.Principal(caller), SessionName: in.SessionName, ExternalID: in.ExternalID,
 		SourceIdentity: in.SourceIdentity, Policy: in.Policy, PolicyARNs: in.PolicyARNs,
 	}
 	if caller.Session != nil && caller.Session.SourceIdentity != "" {
@@ -93,18 +93,6 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 	g.Role = role
 	g.Duration, err = duration(in.Duration, role, caller.Session != nil)
 	return g, err
-}
-
-func principalOf(c iam.Caller) policy.Principal {
-	switch c.Kind {
-	case iam.CallerUser:
-		return policy.UserPrincipal(c.ARN).WithID(c.User.ID)
-	case iam.CallerSession:
-		return policy.SessionPrincipal(c.Session.RoleARN(), c.Session.ARN()).WithID(c.Session.RoleID)
-	case iam.CallerService:
-		return policy.ServicePrincipal(c.Service)
-	}
-	return policy.AnonymousPrincipal()
 }
 
 func denied(c iam.Caller, action, resource string) error {
@@ -136,7 +124,7 @@ func duration(seconds int, role *iam.Role, chained bool) (time.Duration, error) 
 
 var (
 	sessionNameRE = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	externalIDRE  = regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`)
+	externalIDRE  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 func checkSession(name, sourceIdentity, externalID string) error {
@@ -146,7 +134,7 @@ func checkSession(name, sourceIdentity, externalID string) error {
 	if sourceIdentity != "" && !sessionNameRE.MatchString(sourceIdentity) {
 		return constraint(sourceIdentity, "sourceIdentity", `[\w+=,.@-]*, 2 to 64 characters`)
 	}
-	if externalID != "" && !externalIDRE.MatchString(externalID) {
+	if n := len(externalID); n > 0 && (n < 2 || n > 1224 || !externalIDRE.MatchString(externalID)) {
 		return invalid("1 validation error detected: Value at 'externalId' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@:\\/-]*, 2 to 1224 characters")
 	}
 	return nil
@@ -240,5 +228,3 @@ type Identity struct{ Account, ARN, UserID string }
 func (s *Service) GetCallerIdentity(c iam.Caller) Identity {
 	return Identity{Account: c.Account, ARN: c.ARN, UserID: c.UserID}
 }
-
-var _ Callers = (*authz.Authorizer)(nil)

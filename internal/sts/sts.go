@@ -108,9 +108,8 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Internal, Reason: "trust-policy-unreadable", Err: err}
 	}
-	base := &policy.Context{}
 	req := &policy.AssumeRole{
-		Caller: g.Principal, CallerContext: base, RoleARN: g.Role.ARN(), RoleAccount: g.Role.Account, Action: policy.ActionAssumeRole,
+		Caller: g.Principal, RoleARN: g.Role.ARN(), RoleAccount: g.Role.Account, Action: policy.ActionAssumeRole,
 		Trust: policy.Named{Name: "trust policy of role " + g.Role.Name, ARN: g.Role.ARN(), Doc: trust},
 		Tags:  policyTags(g.Tags), Inherited: policyTags(g.inherited()), TransitiveKeys: transitive(g.Tags),
 		RoleSessionName: g.SessionName, ExternalID: g.ExternalID, SourceIdentity: g.SourceIdentity,
@@ -135,7 +134,8 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 	if err != nil {
 		return nil, err
 	}
-	s.Callers.CallerKeys(ctx, base, g.Caller)
+	req.CallerContext = &policy.Context{}
+	s.Callers.CallerKeys(ctx, req.CallerContext, g.Caller)
 	req.Identity, req.Boundary, req.Session, req.HasSession = b.Identity, b.Boundary, b.Session, b.HasSession
 	return req, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"podid/internal/arn"
 	"podid/internal/association"
+	"podid/internal/authz"
 	"podid/internal/cluster"
 	"podid/internal/exchange"
 	"podid/internal/fault"
@@ -159,7 +160,7 @@ func (i *Issuer) targetHop(r store.Reader, o *exchange.Order, first hop) (hop, e
 		Role: first.grant.Role, Session: sess,
 	}
 	g := &sts.Grant{
-		Caller: from, Principal: policy.SessionPrincipal(sess.RoleARN(), sess.ARN()).WithID(sess.RoleID), Role: role,
+		Caller: from, Principal: authz.Principal(from), Role: role,
 		SessionName: o.SessionName, Duration: TargetLifetime, Policy: o.Association.Policy, Unknown: first.grant.Unknown, Origin: sess.Origin,
 	}
 	if o.Association.DisableSessionTags {
