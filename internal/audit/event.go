@@ -74,6 +74,12 @@ type Resource struct {
 	ARN       string `json:"ARN"`
 }
 
+// Tag is a session tag of the credentials that were issued.
+type Tag struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
 // Extra is what podid adds to CloudTrail's shape.
 type Extra struct {
 	AssociationID       string `json:"associationId,omitempty"`
@@ -88,6 +94,7 @@ type Extra struct {
 	RoleARN             string `json:"roleArn,omitempty"`
 	SessionARN          string `json:"sessionArn,omitempty"`
 	AccessKeyIDIssued   string `json:"accessKeyIdIssued,omitempty"`
+	SessionTags         []Tag  `json:"sessionTags,omitempty"` // in AWS' order; all of them transitive
 	Reason              string `json:"reason,omitempty"`
 	Detail              any    `json:"detail,omitempty"` // the failing statement
 	HTTPStatus          int    `json:"httpStatus,omitempty"`

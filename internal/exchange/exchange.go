@@ -212,6 +212,12 @@ func (e *exchange) extra() audit.Extra {
 	}
 	if e.issued != nil {
 		x.SessionARN, x.AccessKeyIDIssued = e.issued.AssumedRoleARN, e.issued.Credentials.AccessKeyID
+		if s := e.issued.Session; s != nil {
+			x.SessionTags = make([]audit.Tag, len(s.Tags))
+			for i, t := range s.Tags {
+				x.SessionTags[i] = audit.Tag{Key: t.Key, Value: t.Value}
+			}
+		}
 	}
 	return x
 }
