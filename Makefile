@@ -34,7 +34,8 @@ build: ## Build the static binaries into bin/
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ $(BINARIES:%=./cmd/%)
 
 demo: build ## Run the textbook example end to end: control plane, agent, pod, refusals
-	./demo/run.sh
+	$(GOBUILD) -ldflags '-s -w' -o $(BIN)/ ./demo ./demo/s3app
+	$(BIN)/demo
 
 clean: ## Remove what the other targets build
 	rm -rf $(BIN) test/clients/node_modules
