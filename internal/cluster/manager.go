@@ -59,7 +59,7 @@ type RegisterInput struct {
 	Issuer      string // the iss of its tokens, an https URL; never changes
 	JWKS        []byte
 	Discover    bool
-	NodeBinding NodeBinding // "" is NodeBindingRequired
+	NodeBinding NodeBinding // "" is NodeBindingDefault
 	Version     string      // Kubernetes "1.34", optional
 	Endpoint    string      // API server's https URL, optional
 	CA          string      // base64 of PEM certificates, optional
@@ -126,7 +126,7 @@ func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterIn
 		return nil, err
 	}
 	if in.NodeBinding == "" {
-		in.NodeBinding = NodeBindingRequired
+		in.NodeBinding = NodeBindingDefault
 	}
 	if err := in.validate(); err != nil {
 		return nil, err

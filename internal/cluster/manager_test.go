@@ -137,7 +137,7 @@ func TestRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.UID) != 32 || c.ARN() != "arn:aws:eks:us-west-2:123456789012:cluster/my-cluster" || c.NodeBinding != cluster.NodeBindingRequired || !c.Created.Equal(f.now) {
+	if len(c.UID) != 32 || c.ARN() != "arn:aws:eks:us-west-2:123456789012:cluster/my-cluster" || c.NodeBinding != cluster.NodeBindingDefault || !c.Created.Equal(f.now) {
 		t.Errorf("%+v", c)
 	}
 	if !slices.Equal(c.KeyIDs(), []string{"k1", "k2"}) || strings.Contains(string(c.JWKS), "\n") {
@@ -290,7 +290,7 @@ func TestUpdate(t *testing.T) {
 	if c.UID != was.UID || c.NodeBinding != off || c.Version != "1.35" || !slices.Equal(c.KeyIDs(), []string{"new"}) || !c.Modified.Equal(f.now) || !c.Created.Equal(was.Created) {
 		t.Errorf("%+v", c)
 	}
-	if was.NodeBinding != cluster.NodeBindingRequired {
+	if was.NodeBinding != cluster.NodeBindingDefault {
 		t.Error("an update changed a record that others hold")
 	}
 	bad := cluster.NodeBinding("x")

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 
 	"podid/internal/fault"
 	"podid/internal/jwt"
@@ -64,8 +65,8 @@ func (in *UpdateInput) validate() error {
 // checkSettings judges what is given; nil and, but for the binding, the empty
 // string pass.
 func checkSettings(b *NodeBinding, version, endpoint, ca *string) error {
-	if b != nil && *b != NodeBindingRequired && *b != NodeBindingIfPresent && *b != NodeBindingOff {
-		return invalid("node-binding", "nodeBinding is %.40q; required, ifPresent or off is wanted.", string(*b))
+	if b != nil && !slices.Contains([]NodeBinding{NodeBindingDefault, NodeBindingRequired, NodeBindingIfPresent, NodeBindingOff}, *b) {
+		return invalid("node-binding", "nodeBinding is %.40q; default, required, ifPresent or off is wanted.", string(*b))
 	}
 	if version != nil && *version != "" && !versionRE.MatchString(*version) {
 		return invalid("version", "The Kubernetes version %.40q is not of the form 1.34.", *version)
