@@ -59,6 +59,13 @@ func (f *fakeAuth) set(change func(*fakeAuth)) {
 	change(f)
 }
 
+// of is the number of calls with that token.
+func (f *fakeAuth) of(raw string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seen[raw]
+}
+
 func (f *fakeAuth) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -349,8 +356,8 @@ func TestRotatedTokenSupersedesTheOld(t *testing.T) {
 		}
 		time.Sleep(5 * time.Hour)
 		synctest.Wait()
-		if f.auth.seen["old"] != 1 || f.auth.seen["new"] != 2 {
-			t.Errorf("calls %v, want the old token's renewals to have stopped", f.auth.seen)
+		if before, after := f.auth.of("old"), f.auth.of("new"); before != 1 || after != 2 {
+			t.Errorf("%d and %d calls, want 1 and 2: the old token's renewals stop", before, after)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -491,7 +498,7 @@ func TestNewReportsEveryProblem(t *testing.T) {
 			t.Errorf("error %v does not mention %q", err, want)
 		}
 	}
-	_, err = New(Config{Exchanger: &fakeAuth{}, Log: slog.Default(), Observer: &counter{}, MaxEntries: 2000, Retention: time.Minute, RefreshQPS: 3})
+	_, err = New(Config{Exchanger: &fakeAuth{}, Log: slog.New(slog.DiscardHandler), Observer: &counter{}, MaxEntries: 2000, Retention: time.Minute, RefreshQPS: 3})
 	if err == nil || !strings.Contains(err.Error(), "less than half") {
 		t.Errorf("error %v, want the rule of renewals against size", err)
 	}
