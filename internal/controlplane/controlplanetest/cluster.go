@@ -101,7 +101,7 @@ func or(s, other string) string {
 // Claims are the claims of the pod's token.
 func (cl *Cluster) Claims(p Pod) map[string]any {
 	if p.Issued.IsZero() {
-		p.Issued = time.Now()
+		p.Issued = cl.cp.now()
 	}
 	if p.Life == 0 {
 		p.Life = 24 * time.Hour

@@ -55,6 +55,7 @@ type ControlPlane struct {
 	Secret   string
 
 	tb   testing.TB
+	now  func() time.Time
 	stop func()
 }
 
@@ -88,7 +89,7 @@ func Start(tb testing.TB, o Options) *ControlPlane {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- cp.Run(ctx) }()
-	c := &ControlPlane{tb: tb, Endpoint: cp.Endpoint(), CAFile: cp.CAFile(), Dir: o.Dir}
+	c := &ControlPlane{tb: tb, now: o.Now, Endpoint: cp.Endpoint(), CAFile: cp.CAFile(), Dir: o.Dir}
 	c.stop = func() {
 		if cancel == nil {
 			return
@@ -199,7 +200,7 @@ func (c *ControlPlane) Call(ctx context.Context, p aws.CredentialsProvider, serv
 			return Answer{}, err
 		}
 		sum := sha256.Sum256(body)
-		if err := v4.NewSigner().SignHTTP(ctx, cred, r, hex.EncodeToString(sum[:]), service, Region, time.Now()); err != nil {
+		if err := v4.NewSigner().SignHTTP(ctx, cred, r, hex.EncodeToString(sum[:]), service, Region, c.now()); err != nil {
 			return Answer{}, err
 		}
 	}
