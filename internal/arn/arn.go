@@ -10,7 +10,6 @@ package arn
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -32,20 +31,58 @@ func (a ARN) String() string {
 	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.Account + ":" + a.Resource
 }
 
-var (
-	accountRE = regexp.MustCompile(`^[0-9]{12}$`)
-	nameRE    = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
-	pathRE    = regexp.MustCompile(`^/([\x21-\x7e]{1,510}/)?$`)
-)
+// Checks below are loops, not regular expressions: every exchange parses the
+// ARN of its role.
 
 // IsAccount reports whether s is a 12-digit account id.
-func IsAccount(s string) bool { return accountRE.MatchString(s) }
+func IsAccount(s string) bool {
+	if len(s) != 12 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
 
-// IsName reports whether s is an IAM name of at most max characters.
-func IsName(s string, limit int) bool { return len(s) <= limit && nameRE.MatchString(s) }
+// IsName reports whether s is an IAM name, of the characters [\w+=,.@-], of at
+// least 1 and at most limit characters.
+func IsName(s string, limit int) bool {
+	if s == "" || len(s) > limit {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == '_', c == '+', c == '=', c == ',', c == '.', c == '@', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
-// IsPath reports whether s is an IAM path: "/" or "/a/b/", at most 512.
-func IsPath(s string) bool { return pathRE.MatchString(s) }
+// MaxPath is the longest IAM path.
+const MaxPath = 512
+
+// IsPath reports whether s is an IAM path: "/", or "/a/b/" of printable ASCII,
+// at most MaxPath characters.
+func IsPath(s string) bool {
+	if s == "/" {
+		return true
+	}
+	if len(s) < 3 || len(s) > MaxPath || s[0] != '/' || s[len(s)-1] != '/' {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
 
 // Role is an IAM role's ARN.
 type Role struct{ Partition, Account, Path, Name string }

@@ -14,21 +14,30 @@ import (
 
 const hidden = "[secret]"
 
-// String holds a value that cannot print itself.
-type String struct{ v string }
+// String holds a value that cannot print itself. Two Strings are compared with
+// Equal, never with ==. The value stands behind a pointer, because fmt prints
+// an unexported field of another struct without asking its methods.
+type String struct{ v *string }
 
 // New wraps v.
-func New(v string) String { return String{v} }
+func New(v string) String { return String{&v} }
 
 // Reveal returns the value. Call it only where the value goes to its owner or
 // into cryptography.
-func (s String) Reveal() string { return s.v }
+func (s String) Reveal() string {
+	if s.v == nil {
+		return ""
+	}
+	return *s.v
+}
 
 // IsZero reports whether there is no value.
-func (s String) IsZero() bool { return s.v == "" }
+func (s String) IsZero() bool { return s.v == nil || *s.v == "" }
 
 // Equal compares in constant time.
-func (s String) Equal(o string) bool { return subtle.ConstantTimeCompare([]byte(s.v), []byte(o)) == 1 }
+func (s String) Equal(o string) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(o)) == 1
+}
 
 func (String) String() string               { return hidden }
 func (String) GoString() string             { return hidden }
