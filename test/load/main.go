@@ -1,0 +1,84 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command load measures podid end to end and compares it with an empty
+// net/http handler in the same run. It owns the figures that README and
+// docs/operations/performance.md name: server CPU per exchange, agent CPU per
+// cache hit, time from an empty directory to ready, and resident memory when
+// idle. It starts the real binaries, speaks only the wire, stays on loopback,
+// and is bounded in count and time. It refuses to report a round in which any
+// answer was not 200: a refusal is cheap and would flatter the figure.
+//
+// CPU is that of the server's process (user and system time in
+// /proc/PID/stat), so the generator's own work does not count, and a busy
+// machine disturbs it far less than it does latencies.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+)
+
+// options bound a run.
+type options struct {
+	server, agent string // binaries; an empty agent is not measured
+	requests      int    // per round
+	rounds        int
+	connections   int
+	settle        time.Duration // between ready and the look at memory
+	limit         time.Duration // of the whole run
+	check         bool
+	keep          bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == floorCommand {
+		return floor(ctx, args[1:], stdout)
+	}
+	fs := flag.NewFlagSet("load", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	var o options
+	fs.StringVar(&o.server, "podid", "bin/podid", "the podid binary")
+	fs.StringVar(&o.agent, "agent", "bin/podid-agent", "the podid-agent binary; empty: leave the agent out")
+	fs.IntVar(&o.requests, "n", 4000, "requests per round")
+	fs.IntVar(&o.rounds, "rounds", 3, "rounds per target and protocol")
+	fs.IntVar(&o.connections, "c", 16, "connections")
+	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
+	fs.DurationVar(&o.limit, "limit", 4*time.Minute, "bound of the whole run")
+	fs.BoolVar(&o.check, "check", false, "fail when a figure is over its bound")
+	fs.BoolVar(&o.keep, "keep", false, "keep the data directory, for a look at logs and audit")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if o.requests < 1 || o.requests > 50_000 || o.rounds < 1 || o.rounds > 20 || o.connections < 1 || o.connections > 256 {
+		return errors.New("want 1 to 50000 requests, 1 to 20 rounds, 1 to 256 connections")
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	rep, err := measure(ctx, o, stderr)
+	if err != nil {
+		return err
+	}
+	if err := rep.write(stdout); err != nil {
+		return err
+	}
+	if o.check {
+		return rep.verdict()
+	}
+	return nil
+}

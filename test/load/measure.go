@@ -1,0 +1,211 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// measure makes all figures of one run. What it says on progress goes to note.
+func measure(ctx context.Context, o options, note io.Writer) (rep *report, err error) {
+	dir, err := os.MkdirTemp("", "podid-load-")
+	if err != nil {
+		return nil, err
+	}
+	if o.keep {
+		fmt.Fprintln(note, "load: data in", dir) //nolint:errcheck // progress
+	} else {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	rep = newReport(o)
+	w, err := openWorld(ctx, o, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.server.stop()) }()
+	rep.ready(w)
+	for _, proto := range []protocol{http1, http2} {
+		if err := w.compareExchange(ctx, o, proto, rep); err != nil {
+			return nil, err
+		}
+	}
+	if rep.loadRSS, err = w.server.rss(); err != nil {
+		return nil, err
+	}
+	if o.agent != "" {
+		if err := w.compareHit(ctx, o, filepath.Join(dir, "agent"), rep); err != nil {
+			return nil, err
+		}
+	}
+	return rep, nil
+}
+
+// warmUp is what each target answers before the clock starts.
+func warmUp(n int) int { return min(500, n) }
+
+// compareExchange drives server and floor in turns with the same requests, so
+// that a change of the machine's mood meets both.
+func (w *world) compareExchange(ctx context.Context, o options, proto protocol, rep *report) (err error) {
+	conns, floorConns := newPool(o.connections, proto), newPool(o.connections, proto)
+	defer conns.close()
+	defer floorConns.close()
+	first, err := w.exchanges(ctx, warmUp(o.requests))
+	if err != nil {
+		return err
+	}
+	warm, err := conns.drive(ctx, w.server, w.base, first)
+	if err != nil {
+		return err
+	}
+	f, base, err := startFloor(ctx, warm.answer, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	if _, err := floorConns.drive(ctx, f, base, first); err != nil {
+		return err
+	}
+	for range o.rounds {
+		requests, err := w.exchanges(ctx, o.requests)
+		if err != nil {
+			return err
+		}
+		got, err := conns.drive(ctx, w.server, w.base, requests)
+		if err != nil {
+			return err
+		}
+		least, err := floorConns.drive(ctx, f, base, requests)
+		if err != nil {
+			return err
+		}
+		rep.round("exchange", proto, got, least)
+	}
+	return nil
+}
+
+// startFloor runs this program again as the floor.
+func startFloor(ctx context.Context, size int, secure bool) (*process, string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := start(ctx, "floor", nil, true, self, floorCommand, "-size", strconv.Itoa(size), "-tls="+strconv.FormatBool(secure))
+	if err != nil {
+		return nil, "", err
+	}
+	addr, err := p.stdout.ReadString('\n')
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("start the floor: %w", err), p.stop())
+	}
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	return p, scheme + strings.TrimSpace(addr), nil
+}
+
+// compareHit runs an agent on the node and asks it again and again for the
+// credentials of pods that it knows.
+func (w *world) compareHit(ctx context.Context, o options, dir string, rep *report) (err error) {
+	a, base, err := w.startAgent(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.stop()) }()
+	if err := pause(ctx, o.settle); err != nil {
+		return err
+	}
+	if rep.agentRSS, err = a.rss(); err != nil {
+		return err
+	}
+	hits, err := w.hits(o.requests)
+	if err != nil {
+		return err
+	}
+	conns, floorConns := newPool(o.connections, plain1), newPool(o.connections, plain1)
+	defer conns.close()
+	defer floorConns.close()
+	warm, err := conns.drive(ctx, a, base, hits[:warmUp(o.requests)])
+	if err != nil {
+		return err
+	}
+	f, floorBase, err := startFloor(ctx, warm.answer, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	if _, err := floorConns.drive(ctx, f, floorBase, hits[:warmUp(o.requests)]); err != nil {
+		return err
+	}
+	for range o.rounds {
+		got, err := conns.drive(ctx, a, base, hits)
+		if err != nil {
+			return err
+		}
+		least, err := floorConns.drive(ctx, f, floorBase, hits)
+		if err != nil {
+			return err
+		}
+		rep.round("agent hit", plain1, got, least)
+	}
+	return nil
+}
+
+// startAgent runs podid-agent as it runs on a node, but on loopback and
+// without the limit of requests that would end a flat-out round.
+func (w *world) startAgent(ctx context.Context, o options, dir string) (*process, string, error) {
+	token, err := w.tokens.token(nodeAudience, "podid-system", "podid-agent", "podid-agent-x")
+	if err != nil {
+		return nil, "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	tokenFile := filepath.Join(dir, "token")
+	if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
+		return nil, "", err
+	}
+	var ports [3]string
+	for i := range ports {
+		if ports[i], err = freePort(); err != nil {
+			return nil, "", err
+		}
+	}
+	a, err := start(ctx, "podid-agent", nil, false, o.agent, "server", "--cluster-name", cluster, "--region", region,
+		"--endpoint", w.base, "--sts-endpoint", w.base, "--ca-file", filepath.Join(w.dir, "tls", "ca.crt"), "--node-role-arn", w.nodeRole,
+		"--node-token-file", tokenFile, "--node-name", node, "--bind-hosts", "127.0.0.1", "--port", ports[0], "--probe-port", ports[1],
+		"--metrics-port", ports[2], "--max-request-rate", "0")
+	if err != nil {
+		return nil, "", err
+	}
+	if err := ready(ctx, &http.Client{Timeout: time.Second}, a, "http://127.0.0.1:"+ports[1]+"/readyz"); err != nil {
+		return nil, "", errors.Join(err, a.stop())
+	}
+	return a, "http://127.0.0.1:" + ports[0], nil
+}
+
+// hits are requests of a few pods, over and over.
+func (w *world) hits(n int) ([]request, error) {
+	tokens, err := w.tokens.podTokens(serviceAccounts, w.accounts)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]request, n)
+	for i := range out {
+		out[i] = request{
+			method: http.MethodGet, path: "/v1/credentials", host: "169.254.170.23",
+			header: http.Header{"Authorization": {tokens[i%len(tokens)]}, "User-Agent": {"aws-sdk-go-v2/1.47.7"}},
+		}
+	}
+	return out, nil
+}
