@@ -9,6 +9,8 @@
 package keyring
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -22,7 +24,7 @@ import (
 	"podid/internal/store"
 )
 
-// Defaults of a Ring.
+// Defaults of a Ring, taken for fields that are zero.
 const (
 	DefaultRotation    = 24 * time.Hour
 	DefaultPropagation = 5 * time.Minute
@@ -57,11 +59,27 @@ type Ring struct {
 	// then it only verifies. 5 min.
 	Propagation time.Duration
 	// VerifyFor is how long a key verifies after it has been followed: the
-	// longest session plus slack. At least 36 h.
+	// longest session plus slack. Less than 36 h counts as 36 h.
 	VerifyFor time.Duration
 
-	opened sync.Map // key id → seal.TokenKey
+	opened sync.Map // key id → *openedKey
 }
+
+// openedKey is a key out of its seal, and the record that it came from: a
+// record that is removed and written again under the same id is another key.
+type openedKey struct {
+	rec *Record
+	key seal.TokenKey
+}
+
+func (r *Ring) rotation() time.Duration    { return cmp.Or(r.Rotation, DefaultRotation) }
+func (r *Ring) propagation() time.Duration { return cmp.Or(r.Propagation, DefaultPropagation) }
+func (r *Ring) verifyFor() time.Duration   { return max(r.VerifyFor, DefaultVerifyFor) }
+
+const (
+	keyBytes = 64 // token root and secret root
+	idTries  = 16 // of 2^32 ids a handful is taken
+)
 
 // ErrNoKey: the keyset is empty, so the installation was never initialised.
 var ErrNoKey = errors.New("the session keyset is empty")
@@ -75,37 +93,50 @@ func (r *Ring) Create(tx *store.Tx) error {
 	for range Keys.List(tx, r.Scope, "", "") {
 		first = false
 	}
-	var raw [4 + 64]byte
-	if _, err := io.ReadFull(r.Rand, raw[:]); err != nil {
-		return fmt.Errorf("read randomness: %w", err)
+	id, raw, err := r.draw(tx)
+	if err != nil {
+		return err
 	}
-	id := idString(binary.BigEndian.Uint32(raw[:4]))
-	if _, taken := Keys.Get(tx, r.Scope, id); taken {
-		return r.Create(tx)
-	}
-	sealed, err := r.Sealer.Seal(raw[4:], []byte(Keys.Key(r.Scope, id)))
+	sealed, err := r.Sealer.Seal(raw, []byte(Keys.Key(r.Scope, id)))
 	if err != nil {
 		return fmt.Errorf("seal session key: %w", err)
 	}
 	now := r.Now()
 	rec := &Record{Sealed: sealed, Created: now, Primary: now}
 	if !first {
-		rec.Primary = now.Add(r.Propagation)
+		rec.Primary = now.Add(r.propagation())
 	}
 	Keys.Put(tx, r.Scope, id, rec)
 	return nil
 }
 
+// draw draws a key and an id that is free.
+func (r *Ring) draw(tx *store.Tx) (string, []byte, error) {
+	for range idTries {
+		raw := make([]byte, 4+keyBytes)
+		if _, err := io.ReadFull(r.Rand, raw); err != nil {
+			return "", nil, fmt.Errorf("read randomness: %w", err)
+		}
+		id := idString(binary.BigEndian.Uint32(raw))
+		if _, taken := Keys.Get(tx, r.Scope, id); !taken {
+			return id, raw[4:], nil
+		}
+	}
+	return "", nil, fmt.Errorf("draw a session key id: %d in a row are taken", idTries)
+}
+
 // Rotate adds a key when the newest is older than Rotation and removes keys
 // that no living token can need. Every replica may call it at any time.
 func (r *Ring) Rotate(ctx context.Context) error {
-	if !r.due(r.Store.View()) {
+	v := r.Store.View()
+	r.forget(v)
+	if !r.due(v) {
 		return nil
 	}
 	return r.Store.Update(ctx, func(tx *store.Tx) error {
 		now := r.Now()
 		newest := r.newest(tx)
-		if newest == nil || now.Sub(newest.Created) >= r.Rotation {
+		if newest == nil || now.Sub(newest.Created) >= r.rotation() {
 			if err := r.Create(tx); err != nil {
 				return err
 			}
@@ -119,7 +150,7 @@ func (r *Ring) Rotate(ctx context.Context) error {
 
 func (r *Ring) due(v *store.View) bool {
 	newest := r.newest(v)
-	return newest == nil || r.Now().Sub(newest.Created) >= r.Rotation || len(r.expired(v)) > 0
+	return newest == nil || r.Now().Sub(newest.Created) >= r.rotation() || len(r.expired(v)) > 0
 }
 
 func (r *Ring) newest(rd store.Reader) *Record {
@@ -137,7 +168,7 @@ func (r *Ring) expired(rd store.Reader) []string {
 	var out []string
 	for id, rec := range Keys.List(rd, r.Scope, "", "") {
 		for _, next := range Keys.List(rd, r.Scope, "", "") {
-			if next.Primary.After(rec.Primary) && r.Now().Sub(next.Primary) > r.VerifyFor {
+			if next.Primary.After(rec.Primary) && r.Now().Sub(next.Primary) > r.verifyFor() {
 				out = append(out, id)
 				break
 			}
@@ -164,13 +195,14 @@ func (r *Ring) Run(ctx context.Context, report func(error)) error {
 }
 
 // Primary is the key for new tokens: the newest that every replica can have
-// read.
+// read. When none is due yet (the clock of the replica that made the first key
+// was ahead of this one's) the eldest is taken: there is no other.
 func (r *Ring) Primary() (seal.TokenKey, error) {
 	var id string
 	var best *Record
 	now := r.Now()
 	for k, rec := range Keys.List(r.Store.View(), r.Scope, "", "") {
-		if !rec.Primary.After(now) && (best == nil || rec.Primary.After(best.Primary)) {
+		if best == nil || better(rec, best, now) {
 			id, best = k, rec
 		}
 	}
@@ -178,6 +210,15 @@ func (r *Ring) Primary() (seal.TokenKey, error) {
 		return seal.TokenKey{}, ErrNoKey
 	}
 	return r.open(id, best)
+}
+
+// better reports whether a is to be primary rather than b.
+func better(a, b *Record, now time.Time) bool {
+	aDue, bDue := !a.Primary.After(now), !b.Primary.After(now)
+	if aDue != bDue {
+		return aDue
+	}
+	return a.Primary.After(b.Primary) == aDue && !a.Primary.Equal(b.Primary)
 }
 
 // Lookup finds a key. An id that this replica has not seen is looked up in
@@ -200,21 +241,37 @@ func (r *Ring) Lookup(ctx context.Context, id uint32) (seal.TokenKey, bool, erro
 }
 
 func (r *Ring) open(name string, rec *Record) (seal.TokenKey, error) {
-	if k, ok := r.opened.Load(name); ok {
-		return k.(seal.TokenKey), nil
+	if v, ok := r.opened.Load(name); ok {
+		if o := v.(*openedKey); o.rec == rec || bytes.Equal(o.rec.Sealed, rec.Sealed) {
+			return o.key, nil
+		}
 	}
 	raw, err := r.Sealer.Open(rec.Sealed, []byte(Keys.Key(r.Scope, name)))
-	if err != nil || len(raw) != 64 {
+	if err != nil {
 		return seal.TokenKey{}, fmt.Errorf("open session key %s: %w", name, err)
+	}
+	if len(raw) != keyBytes {
+		return seal.TokenKey{}, fmt.Errorf("open session key %s: it has %d bytes, want %d", name, len(raw), keyBytes)
 	}
 	id, err := strconv.ParseUint(name, 16, 32)
 	if err != nil {
 		return seal.TokenKey{}, fmt.Errorf("read session key id %q: %w", name, err)
 	}
-	k, err := seal.NewTokenKey(uint32(id), raw[:32], raw[32:])
+	k, err := seal.NewTokenKey(uint32(id), raw[:keyBytes/2], raw[keyBytes/2:])
 	if err != nil {
 		return seal.TokenKey{}, fmt.Errorf("restore session key %s: %w", name, err)
 	}
-	r.opened.Store(name, k)
+	r.opened.Store(name, &openedKey{rec, k})
 	return k, nil
+}
+
+// forget drops the opened keys whose records are gone, so that what cannot be
+// needed any more is not kept in memory.
+func (r *Ring) forget(rd store.Reader) {
+	r.opened.Range(func(name, _ any) bool {
+		if _, ok := Keys.Get(rd, r.Scope, name.(string)); !ok {
+			r.opened.Delete(name)
+		}
+		return true
+	})
 }

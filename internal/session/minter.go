@@ -52,7 +52,7 @@ func (m *Minter) Mint(s *Session) (Credentials, error) {
 	sealed, err := seal.SealToken(k, m.Rand, m.Account, m.aad(), payload)
 	if errors.Is(err, seal.ErrTooLong) {
 		return Credentials{}, fault.New(fault.PackedPolicyTooLarge,
-			"Packed size of session tags and session policies consumes %d%% of allotted space.", len(payload)*100/seal.MaxPayload).WithReason("session-too-large")
+			"Packed size of session tags and session policies consumes %d%% of allotted space.", (len(payload)*100+seal.MaxPayload-1)/seal.MaxPayload).WithReason("session-too-large")
 	}
 	if err != nil {
 		return Credentials{}, fmt.Errorf("seal session: %w", err)
