@@ -5,6 +5,8 @@ package controlplane_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"testing"
 
@@ -66,4 +68,9 @@ func podTrust(conditions object) map[string]any {
 		s["Condition"] = conditions
 	}
 	return controlplanetest.Document(s)
+}
+
+func sha256Hex(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
