@@ -1,0 +1,211 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dev owns `podid dev`: control plane, local clusters and their node
+// agents in one process on loopback, for those who want to try roles and
+// policies without Kubernetes. Everything in it is the real thing and talks
+// over the wire; only the API server of the clusters is stood in for, by an
+// issuer of service account tokens. It refuses to listen anywhere but on
+// loopback. It holds both sides of the wire and is linked by cmd/podid alone.
+package dev
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"podid/internal/agent"
+	"podid/internal/controlplane"
+	"podid/internal/serverconfig"
+)
+
+const podAudience = "pods.eks.amazonaws.com"
+
+// The service account that a cluster's agent runs as.
+const (
+	agentNamespace      = "podid-system"
+	agentServiceAccount = "podid-agent"
+)
+
+// Config is what podid dev is told. Clusters names the local clusters; the
+// first is the default.
+type Config struct {
+	Dir       string // keeps state; "" is a temporary directory that goes with the process
+	Clusters  []string
+	AccountID string
+	Region    string
+	Listen    string // a loopback address
+	Release   string
+	Log       *slog.Logger
+	Out       io.Writer // what a person reads
+	Now       func() time.Time
+	Rand      io.Reader
+}
+
+// Run starts everything, writes Dir/env when all of it is ready, and serves
+// until ctx ends.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	if cfg.Dir == "" {
+		tmp, err := os.MkdirTemp("", "podid-dev-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(tmp) }() // a leftover in the temporary folder is no error
+		cfg.Dir = tmp
+	}
+	d := &process{cfg: cfg, issuers: issuers{}}
+	return d.run(ctx)
+}
+
+func (c *Config) check() error {
+	var errs []error
+	addr, err := netip.ParseAddrPort(c.Listen)
+	if err != nil || !addr.Addr().IsLoopback() {
+		errs = append(errs, fmt.Errorf("--listen %q is not a loopback address with a port, such as 127.0.0.1:8443: podid dev serves this machine only, `podid server` serves others", c.Listen))
+	}
+	if len(c.Clusters) == 0 {
+		errs = append(errs, errors.New("--clusters names no cluster"))
+	}
+	seen := map[string]bool{}
+	for _, n := range c.Clusters {
+		if n == "" || strings.ContainsAny(n, "/. ") || seen[n] {
+			errs = append(errs, fmt.Errorf("--clusters: %q is not a cluster's name, or is given twice", n))
+		}
+		seen[n] = true
+	}
+	return errors.Join(errs...)
+}
+
+type process struct {
+	cfg      Config
+	issuers  issuers
+	endpoint string
+	caFile   string
+	roots    *x509.CertPool
+}
+
+func (d *process) path(elem ...string) string {
+	return filepath.Join(append([]string{d.cfg.Dir}, elem...)...)
+}
+
+func (d *process) run(ctx context.Context) (err error) {
+	started := d.cfg.Now()
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	settings, err := d.settings()
+	if err != nil {
+		return err
+	}
+	cp, err := controlplane.Open(ctx, controlplane.Config{
+		Settings: settings, Release: d.cfg.Release, Log: d.cfg.Log, Now: d.cfg.Now, Rand: d.cfg.Rand, Tokens: d.issuers,
+	})
+	if err != nil {
+		return err
+	}
+	d.endpoint, d.caFile = cp.Endpoint(), cp.CAFile()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return cp.Run(ctx) })
+	g.Go(func() error {
+		if err := d.ready(ctx, g); err != nil {
+			return err
+		}
+		d.greet(d.cfg.Now().Sub(started))
+		return nil
+	})
+	err = g.Wait()
+	return errors.Join(err, removeIfThere(d.path("env")))
+}
+
+// prepare makes directories and issuer keys. A stale env file goes first:
+// scripts take it for the sign that all is ready.
+func (d *process) prepare() error {
+	for _, dir := range []string{d.cfg.Dir, d.path("issuers"), d.path("agents")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := removeIfThere(d.path("env")); err != nil {
+		return err
+	}
+	made := make([]*issuer, len(d.cfg.Clusters))
+	var g errgroup.Group
+	for n, name := range d.cfg.Clusters {
+		g.Go(func() (err error) {
+			made[n], err = newIssuer(d.path("issuers"), name, d.cfg.Rand, d.cfg.Now)
+			return err
+		})
+	}
+	err := g.Wait()
+	for _, i := range made {
+		if i != nil {
+			d.issuers[i.cluster] = i
+		}
+	}
+	return err
+}
+
+// settings are those of a server on loopback, with its defaults.
+func (d *process) settings() (serverconfig.Config, error) {
+	given := map[string]string{
+		"PODID_DATA_DIR": d.path("server"), "PODID_ACCOUNT_ID": d.cfg.AccountID, "PODID_REGION": d.cfg.Region,
+		"PODID_LISTEN": d.cfg.Listen, "PODID_METRICS_ADDRESS": "",
+	}
+	return serverconfig.NewFlags().Load(serverconfig.Env{Lookup: func(name string) (string, bool) {
+		v, ok := given[name]
+		return v, ok
+	}})
+}
+
+// ready registers the clusters as the admin, over the wire like anybody, and
+// starts their agents.
+func (d *process) ready(ctx context.Context, g *errgroup.Group) error {
+	pem, err := os.ReadFile(d.caFile)
+	if err != nil {
+		return err
+	}
+	d.roots = x509.NewCertPool()
+	if !d.roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s holds no certificate", d.caFile)
+	}
+	admin, err := d.adminCredentials()
+	if err != nil {
+		return err
+	}
+	agents := make([]*agent.Agent, 0, len(d.cfg.Clusters))
+	for _, name := range d.cfg.Clusters {
+		roleARN, err := d.register(ctx, admin, name)
+		if err != nil {
+			return fmt.Errorf("register cluster %s: %w", name, err)
+		}
+		a, err := d.newAgent(d.issuers[name], roleARN)
+		if err != nil {
+			return fmt.Errorf("agent of cluster %s: %w", name, err)
+		}
+		agents = append(agents, a)
+		g.Go(func() error { return a.Run(ctx) })
+	}
+	for n, a := range agents {
+		select {
+		case <-a.Ready():
+			d.issuers[d.cfg.Clusters[n]].agent = "http://" + a.Addrs()[0]
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	g.Go(func() error { return d.rotateTokens(ctx) })
+	return d.writeEnv(admin)
+}
