@@ -1,0 +1,191 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package setup
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+
+	"podid/internal/cli/clients"
+	"podid/internal/cli/trust"
+)
+
+// The agent's service account, as podid's manifests name it.
+const (
+	AgentNamespace      = "podid-system"
+	AgentServiceAccount = "podid-agent"
+)
+
+// maxRoleName is the longest name of an IAM role.
+const maxRoleName = 64
+
+// ClusterInput describes a cluster to register.
+type ClusterInput struct {
+	Name, Issuer string
+	JWKS         json.RawMessage // or Discover
+	Discover     bool
+	NodeBinding  string // required, ifPresent, off; "" for the default
+	Version      string
+	Endpoint     string
+	CA           string // base64 of PEM
+	Tags         map[string]string
+
+	NoNodeRole          bool
+	AgentNamespace      string // AgentNamespace by default
+	AgentServiceAccount string // AgentServiceAccount by default
+
+	Progress func(string) // told what was done; may be nil
+}
+
+// Registered is a registered cluster and the role of its nodes, if made.
+type Registered struct {
+	Cluster     *clients.Cluster
+	NodeRoleARN string
+}
+
+// NodeRoleName is the name of a cluster's node role; names that would be too
+// long end in a hash of the cluster's name.
+func NodeRoleName(cluster string) string { return fit("podid-node-", cluster, maxRoleName) }
+
+func nodeBoundaryName(cluster string) string { return "podid-node-boundary-" + cluster }
+
+func fit(prefix, name string, limit int) string {
+	if len(prefix)+len(name) <= limit {
+		return prefix + name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return prefix + name[:limit-len(prefix)-9] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// RegisterCluster registers a cluster and makes the role that its node agents
+// assume: trusted for exactly the agent's service account of this cluster,
+// with AmazonEKSWorkerNodePolicy, bounded to exchanges of this cluster. All or
+// nothing.
+func RegisterCluster(ctx context.Context, c *clients.Clients, in ClusterInput) (*Registered, error) {
+	ch := &change{progress: in.Progress}
+	out := &Registered{}
+	err := ch.do("cluster "+in.Name, "registered cluster "+in.Name, func() error {
+		var err error
+		out.Cluster, err = c.Podid.RegisterCluster(ctx, clients.RegisterInput{
+			Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, Discover: in.Discover, NodeBinding: in.NodeBinding, Version: in.Version,
+			Endpoint: in.Endpoint, CertificateAuthority: in.CA, Tags: in.Tags,
+		})
+		return err
+	}, func(ctx context.Context) error {
+		_, err := c.EKS.DeleteCluster(ctx, &eks.DeleteClusterInput{Name: &in.Name})
+		return err
+	})
+	if err != nil || in.NoNodeRole {
+		if err != nil {
+			return nil, ch.failed(ctx, err)
+		}
+		return out, nil
+	}
+	if out.NodeRoleARN, err = ch.nodeRole(ctx, c, &in, out.Cluster); err != nil {
+		return nil, ch.failed(ctx, err)
+	}
+	return out, nil
+}
+
+func (ch *change) nodeRole(ctx context.Context, c *clients.Clients, in *ClusterInput, cluster *clients.Cluster) (string, error) {
+	tags := map[string]string{TagCluster: in.Name}
+	name := nodeBoundaryName(in.Name)
+	var boundary string
+	err := ch.do("policy "+name, "created policy "+name, func() error {
+		out, err := c.IAM.CreatePolicy(ctx, &iam.CreatePolicyInput{
+			PolicyName: &name, PolicyDocument: aws.String(trust.NodeBoundary(cluster.Arn)),
+			Description: aws.String("Bounds the node role of cluster " + in.Name),
+			Tags: []iamtypes.Tag{
+				{Key: aws.String(TagCluster), Value: &in.Name}, {Key: aws.String(TagCreatedBy), Value: aws.String(CreatedBy)},
+			},
+		})
+		if err == nil {
+			boundary = aws.ToString(out.Policy.Arn)
+		}
+		return err
+	}, func(ctx context.Context) error {
+		_, err := c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &boundary})
+		return err
+	})
+	if err != nil {
+		return "", remains(in.Name, err)
+	}
+	partition := strings.SplitN(cluster.Arn, ":", 3)[1]
+	roleARN, err := ch.createRole(ctx, c, RoleInput{
+		Name: NodeRoleName(in.Name), Description: "Node agents of cluster " + in.Name, Boundary: boundary, Tags: tags,
+		Trust:      trust.ForAgent(cluster.ProviderArn, or(in.AgentNamespace, AgentNamespace), or(in.AgentServiceAccount, AgentServiceAccount)),
+		PolicyARNs: []string{"arn:" + partition + ":iam::aws:policy/AmazonEKSWorkerNodePolicy"},
+	})
+	return roleARN, remains(in.Name, err)
+}
+
+// remains adds the way out where an earlier cluster of the name left its role.
+func remains(cluster string, err error) error {
+	if !clients.IsConflict(err) {
+		return err
+	}
+	return &Failure{err, fmt.Sprintf("an earlier cluster of that name has left its node role: podid delete cluster %s --node-role-only, or register with --no-node-role", cluster)}
+}
+
+func or(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+// ClusterNames lists all clusters.
+func ClusterNames(ctx context.Context, c *clients.Clients) ([]string, error) {
+	var names []string
+	pages := eks.NewListClustersPaginator(c.EKS, &eks.ListClustersInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list clusters: %w", err)
+		}
+		names = append(names, page.Clusters...)
+	}
+	return names, nil
+}
+
+// DeleteNodeRole deletes the node role and boundary that RegisterCluster made
+// for a cluster, and nothing that lacks its tags. It returns what it deleted.
+func DeleteNodeRole(ctx context.Context, c *clients.Clients, cluster string) ([]string, error) {
+	var gone []string
+	name := NodeRoleName(cluster)
+	role, err := DescribeRole(ctx, c, name)
+	if err != nil {
+		if clients.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("look for node role %s: %w", name, err)
+	}
+	if !role.CreatedByPodid() || role.Tag(TagCluster) != cluster {
+		return nil, nil
+	}
+	if err := DeleteRole(ctx, c, role); err != nil {
+		return nil, fmt.Errorf("delete node role %s: %w", name, err)
+	}
+	gone = append(gone, "role "+name)
+	if role.PermissionsBoundary == nil {
+		return gone, nil
+	}
+	boundary := aws.ToString(role.PermissionsBoundary.PermissionsBoundaryArn)
+	if !strings.HasSuffix(boundary, ":policy/"+nodeBoundaryName(cluster)) {
+		return gone, nil
+	}
+	if _, err := c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &boundary}); err != nil && !clients.IsNotFound(err) {
+		return gone, fmt.Errorf("delete policy %s: %w", boundary, err)
+	}
+	return append(gone, "policy "+nodeBoundaryName(cluster)), nil
+}
