@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"podid/internal/fault"
@@ -34,6 +36,10 @@ type Sealer interface {
 	Open(sealed, aad []byte) ([]byte, error)
 }
 
+// sessionKeyPrefix begins the access key ids of sessions, which mean nothing
+// without their token.
+const sessionKeyPrefix = "ASIA"
+
 // Authenticator proves callers. Fields are set once, before use.
 type Authenticator struct {
 	Store    store.Store
@@ -53,7 +59,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, r *http.Request, bodyS
 	if err != nil {
 		return iam.Caller{}, signatureFault(err)
 	}
-	if s.Presigned && !presignable(service, r) {
+	if s.Presigned && !presignable(service, r, bodySHA256) {
 		return iam.Caller{}, fault.New(fault.IncompleteSignature, "Presigned requests are accepted for GetCallerIdentity only.").WithReason("presigned-refused")
 	}
 	if err := s.RequireScope(service, a.regions(service)...); err != nil {
@@ -69,11 +75,18 @@ func (a *Authenticator) Authenticate(ctx context.Context, r *http.Request, bodyS
 	return caller, nil
 }
 
+// emptySHA256 is the hash of no body at all.
+const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 // presignable says whether a presigned request may be one of those that AWS'
-// tools send: sts:GetCallerIdentity, the proof inside EKS tokens.
-func presignable(service string, r *http.Request) bool {
-	q := r.URL.Query()
-	return service == "sts" && len(q["Action"]) == 1 && q.Get("Action") == "GetCallerIdentity"
+// tools send: sts:GetCallerIdentity, the proof inside EKS tokens. All of it
+// must be in the URL: a body could name another action.
+func presignable(service string, r *http.Request, bodySHA256 string) bool {
+	if service != "sts" || bodySHA256 != emptySHA256 {
+		return false
+	}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	return err == nil && len(q["Action"]) == 1 && q["Action"][0] == "GetCallerIdentity"
 }
 
 // regions are those that a scope may name. IAM is global: AWS signs it for
@@ -88,6 +101,9 @@ func (a *Authenticator) regions(service string) []string {
 func (a *Authenticator) find(ctx context.Context, s *sigv4.Signed) (iam.Caller, secret.String, error) {
 	if s.SecurityToken != "" {
 		return a.findSession(ctx, s)
+	}
+	if strings.HasPrefix(s.AccessKeyID, sessionKeyPrefix) {
+		return iam.Caller{}, secret.String{}, unknownKey("session-token-missing")
 	}
 	return a.findUser(ctx, s)
 }
@@ -125,20 +141,26 @@ func (a *Authenticator) roleOf(ctx context.Context, sess *session.Session) (*iam
 }
 
 func (a *Authenticator) findUser(ctx context.Context, s *sigv4.Signed) (iam.Caller, secret.String, error) {
-	scope := store.Scope{Account: a.Account, Region: store.Global}
-	id, user, ok := iam.Users.FindIndex(a.Store.View(), scope, s.AccessKeyID)
-	if !ok {
-		v, err := a.Store.Fence(ctx)
-		if err != nil {
-			return iam.Caller{}, secret.String{}, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
-		}
-		id, user, ok = iam.Users.FindIndex(v, scope, s.AccessKeyID)
+	caller, key, err := a.userOf(a.Store.View(), s.AccessKeyID)
+	if !fault.Is(err, fault.UnknownAccessKey) {
+		return caller, key, err
 	}
+	// The key may have been made, or made active, by another replica.
+	v, ferr := a.Store.Fence(ctx)
+	if ferr != nil {
+		return iam.Caller{}, secret.String{}, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(ferr)
+	}
+	return a.userOf(v, s.AccessKeyID)
+}
+
+func (a *Authenticator) userOf(r store.Reader, accessKeyID string) (iam.Caller, secret.String, error) {
+	scope := store.Scope{Account: a.Account, Region: store.Global}
+	id, user, ok := iam.Users.FindIndex(r, scope, accessKeyID)
 	if !ok {
 		return iam.Caller{}, secret.String{}, unknownKey("access-key-unknown")
 	}
 	for _, k := range user.Keys {
-		if k.ID != s.AccessKeyID {
+		if k.ID != accessKeyID {
 			continue
 		}
 		if !k.Active {
