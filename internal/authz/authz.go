@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"podid/internal/fault"
@@ -33,6 +34,7 @@ type Authorizer struct {
 // Bounds are the documents that bind a caller, and the caller as policies
 // name it.
 type Bounds struct {
+	Caller     iam.Caller // with its record as it stands now
 	Principal  policy.Principal
 	Identity   []policy.Named
 	Boundary   *policy.Named
@@ -86,20 +88,44 @@ func (a *Authorizer) Explain(ctx context.Context, v *store.View, c iam.Caller, q
 // Denied is the fault for a refused query, in AWS' words (IAM User Guide,
 // "Troubleshoot access denied error messages").
 func Denied(c iam.Caller, q iam.Query, x policy.Explanation) error {
-	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, q.Action, q.Resource, because(q.Action, x.Decision)).
+	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, q.Action, q.Resource, because(q.Action, x)).
 		WithReason("not-authorized").WithDetail(x)
 }
 
-// because is the end of AWS' sentence: which kind of policy did not allow.
-func because(action string, d policy.Decision) string {
-	kinds := map[policy.Cause]string{
-		policy.NoIdentityAllow: "identity-based policy", policy.NoBoundaryAllow: "permissions boundary", policy.NoSessionAllow: "session policy",
-		policy.NoResourceAllow: "resource-based policy", policy.NoSCPAllow: "service control policy", policy.NoRCPAllow: "resource control policy",
+// because is the end of AWS' sentence: which kind of policy denied, or did not
+// allow.
+func because(action string, x policy.Explanation) string {
+	if x.Decision.Explicit {
+		return "with an explicit deny" + within(x.Kind())
 	}
-	if kind, ok := kinds[d.Cause]; ok {
-		return "because no " + kind + " allows the " + action + " action"
+	switch x.Decision.Cause {
+	case policy.NoIdentityAllow:
+		return "because no identity-based policy allows the " + action + " action"
+	case policy.NoBoundaryAllow:
+		return "because no permissions boundary allows the " + action + " action"
+	case policy.NoSessionAllow:
+		return "because no session policy allows the " + action + " action"
+	case policy.NoResourceAllow, policy.NoTrustAllow:
+		return "because no resource-based policy allows the " + action + " action"
+	case policy.NoSCPAllow:
+		return "because no service control policy allows the " + action + " action"
+	case policy.NoRCPAllow:
+		return "because no resource control policy allows the " + action + " action"
 	}
-	return "with an explicit deny"
+	return "because no policy allows the " + action + " action"
+}
+
+// within names the kind of policy that denied, with its article.
+func within(kind string) string {
+	switch kind {
+	case "":
+		return ""
+	case "identity policy":
+		return " in an identity-based policy"
+	case "trust policy", "resource policy":
+		return " in a resource-based policy"
+	}
+	return " in a " + kind
 }
 
 func (a *Authorizer) input(ctx context.Context, r store.Reader, c iam.Caller, q iam.Query) (*policy.Input, error) {
@@ -108,11 +134,11 @@ func (a *Authorizer) input(ctx context.Context, r store.Reader, c iam.Caller, q 
 		return nil, err
 	}
 	k := &policy.Context{}
-	a.CallerKeys(ctx, k, c)
+	a.CallerKeys(ctx, k, b.Caller)
 	for _, key := range q.Keys {
-		if key.Multi {
+		if key.Multi || len(key.Values) != 1 {
 			k.SetMulti(key.Name, key.Values...)
-		} else if len(key.Values) == 1 {
+		} else {
 			k.Set(key.Name, key.Values[0])
 		}
 	}
@@ -123,19 +149,50 @@ func (a *Authorizer) input(ctx context.Context, r store.Reader, c iam.Caller, q 
 	}, nil
 }
 
-// Bounds gathers the policies that bind a caller. A document that cannot be
-// read is an error, not an absence: it might hold a denial.
+// Bounds gathers the policies that bind a caller, as they stand in r: the
+// caller's own record may be older. A document that cannot be read is an error,
+// not an absence: it might hold a denial.
 func (a *Authorizer) Bounds(r store.Reader, c iam.Caller) (Bounds, error) {
+	c, err := current(r, c)
+	if err != nil {
+		return Bounds{}, err
+	}
 	switch c.Kind {
 	case iam.CallerUser:
 		return a.userBounds(r, c)
 	case iam.CallerSession:
 		return a.sessionBounds(r, c)
 	case iam.CallerService:
-		return Bounds{Principal: Principal(c)}, nil
+		return Bounds{Caller: c, Principal: Principal(c)}, nil
 	default:
 		return Bounds{}, fault.New(fault.MissingAuthentication, "Missing Authentication Token").WithReason("signature-missing")
 	}
+}
+
+// current puts the caller's user or role record as it stands in r in the place
+// of the one that authentication saw: what was attached or detached since counts.
+func current(r store.Reader, c iam.Caller) (iam.Caller, error) {
+	scope := store.Scope{Account: c.Account, Region: store.Global}
+	switch c.Kind {
+	case iam.CallerUser:
+		u, ok := iam.Users.Get(r, scope, strings.ToLower(c.User.Name))
+		if !ok || u.ID != c.User.ID {
+			return iam.Caller{}, gone("user-deleted")
+		}
+		c.User = u
+	case iam.CallerSession:
+		role, ok := iam.FindRole(r, c.Session.Account, c.Session.RoleName)
+		if !ok || role.ID != c.Session.RoleID {
+			return iam.Caller{}, gone("session-role-deleted")
+		}
+		c.Role = role
+	}
+	return c, nil
+}
+
+// gone is the fault for a caller that was deleted since it was proven.
+func gone(reason string) error {
+	return fault.New(fault.UnknownAccessKey, "The security token included in the request is invalid.").WithReason(reason)
 }
 
 // Principal is the caller as policies name it.
@@ -152,7 +209,7 @@ func Principal(c iam.Caller) policy.Principal {
 }
 
 func (a *Authorizer) userBounds(r store.Reader, c iam.Caller) (Bounds, error) {
-	b := Bounds{Principal: Principal(c)}
+	b := Bounds{Caller: c, Principal: Principal(c)}
 	refs, err := iam.PoliciesOfUser(r, c.User)
 	if err != nil {
 		return Bounds{}, err
@@ -166,7 +223,7 @@ func (a *Authorizer) userBounds(r store.Reader, c iam.Caller) (Bounds, error) {
 
 func (a *Authorizer) sessionBounds(r store.Reader, c iam.Caller) (Bounds, error) {
 	s := c.Session
-	b := Bounds{Principal: Principal(c)}
+	b := Bounds{Caller: c, Principal: Principal(c)}
 	refs, err := iam.PoliciesOfRole(r, c.Role)
 	if err != nil {
 		return Bounds{}, err

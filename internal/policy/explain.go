@@ -72,6 +72,11 @@ type Explanation struct {
 	kind       string     // of the document that decided
 }
 
+// Kind is the kind of document that decided, or that had to allow and did not:
+// "identity policy", "permissions boundary", "session policy", "trust policy"
+// and the like; "" when no document did.
+func (x *Explanation) Kind() string { return x.kind }
+
 // Explain evaluates a request again and says why. It is meant for refusals and
 // for people; it allocates.
 func Explain(in *Input) Explanation {

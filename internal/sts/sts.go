@@ -135,7 +135,7 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 		return nil, err
 	}
 	req.CallerContext = &policy.Context{}
-	s.Callers.CallerKeys(ctx, req.CallerContext, g.Caller)
+	s.Callers.CallerKeys(ctx, req.CallerContext, b.Caller)
 	req.Identity, req.Boundary, req.Session, req.HasSession = b.Identity, b.Boundary, b.Session, b.HasSession
 	return req, nil
 }
