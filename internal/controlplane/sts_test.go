@@ -304,7 +304,7 @@ func testPresigned(t *testing.T, w *world) {
 	if a := get(p.URL); a.Status != 200 || !strings.Contains(string(a.Raw), "user/podid-admin") {
 		t.Errorf("%d %s", a.Status, a.Raw)
 	}
-	get(strings.Replace(p.URL, "user%2F", "", 1) + "&X=y").Want(t, 403, "SignatureDoesNotMatch", "")
+	get(strings.Replace(p.URL, "user%2F", "", 1)+"&X=y").Want(t, 403, "SignatureDoesNotMatch", "")
 	for _, tc := range []struct{ query, service string }{
 		{"Action=ListRoles&Version=2010-05-08", "iam"},
 		{"Action=AssumeRole&Version=2011-06-15&RoleSessionName=me&RoleArn=" + url.QueryEscape(roleARN+"any"), "sts"},

@@ -177,19 +177,20 @@ func (r *Ring) expired(rd store.Reader) []string {
 	return out
 }
 
-// Run rotates until ctx ends. A failed rotation is reported and tried again:
-// sessions go on being issued under the old key.
+// Run rotates until ctx ends, at once if that is overdue after a stop. A failed
+// rotation is reported and tried again: sessions go on being issued under the
+// old key.
 func (r *Ring) Run(ctx context.Context, report func(error)) error {
 	t := time.NewTicker(time.Minute)
 	defer t.Stop()
 	for {
+		if err := r.Rotate(ctx); err != nil && ctx.Err() == nil {
+			report(fmt.Errorf("rotate session keys: %w", err))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			if err := r.Rotate(ctx); err != nil && ctx.Err() == nil {
-				report(fmt.Errorf("rotate session keys: %w", err))
-			}
 		}
 	}
 }

@@ -66,23 +66,13 @@ type Options struct {
 	Now      func() time.Time
 	Tokens   controlplane.TokenIssuer
 	Log      io.Writer
+	Peer     *ControlPlane // a replica over the same store, whose admin this one has
 }
 
 // Start runs a control plane until the test ends.
 func Start(tb testing.TB, o Options) *ControlPlane {
 	tb.Helper()
-	if o.Dir == "" {
-		o.Dir = tb.TempDir()
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Log == nil {
-		o.Log = io.Discard
-	}
-	cp, err := controlplane.Open(context.Background(), controlplane.Config{
-		Settings: settings(tb, o), Release: "test", Log: slog.New(slog.NewTextHandler(o.Log, nil)), Now: o.Now, Rand: rand.Reader, Stdout: io.Discard, Tokens: o.Tokens,
-	})
+	cp, err := controlplane.Open(context.Background(), Config(tb, &o))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -103,8 +93,41 @@ func Start(tb testing.TB, o Options) *ControlPlane {
 	}
 	tb.Cleanup(c.Stop)
 	c.trust()
-	c.readAdmin()
+	if o.Peer != nil {
+		c.AdminID, c.Secret, c.Admin = o.Peer.AdminID, o.Peer.Secret, o.Peer.Admin
+	} else {
+		c.readAdmin()
+	}
 	return c
+}
+
+// Refused opens a control plane that must not start, and returns why.
+func Refused(tb testing.TB, o Options) error {
+	tb.Helper()
+	cp, err := controlplane.Open(context.Background(), Config(tb, &o))
+	if err == nil {
+		tb.Error("the control plane starts")
+		return cp.Close()
+	}
+	return err
+}
+
+// Config is what Start makes a control plane of, for what works on a data
+// directory without one. It fills the options' defaults in.
+func Config(tb testing.TB, o *Options) controlplane.Config {
+	tb.Helper()
+	if o.Dir == "" {
+		o.Dir = tb.TempDir()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	return controlplane.Config{
+		Settings: settings(tb, *o), Release: "test", Log: slog.New(slog.NewTextHandler(o.Log, nil)), Now: o.Now, Rand: rand.Reader, Stdout: io.Discard, Tokens: o.Tokens,
+	}
 }
 
 // Stop ends the control plane before the test does.
@@ -135,7 +158,7 @@ func (c *ControlPlane) trust() {
 	if !c.Roots.AppendCertsFromPEM(pem) {
 		c.tb.Fatalf("%s holds no certificate", c.CAFile)
 	}
-	c.HTTP = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}}
+	c.HTTP = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12, Time: c.now}, ForceAttemptHTTP2: true}}
 }
 
 func (c *ControlPlane) readAdmin() {

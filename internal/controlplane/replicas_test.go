@@ -1,0 +1,143 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"podid/internal/controlplane/controlplanetest"
+	"podid/internal/store/etcdembed"
+)
+
+// testOtherFormat: a release that does not know the data's format says which
+// one wrote it, and leaves it alone.
+func testOtherFormat(t *testing.T, dir string) {
+	m, err := etcdembed.Start(context.Background(), etcdembed.Config{Dir: filepath.Join(dir, "etcd"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	got, err := m.Client().Get(ctx, "", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ""
+	for _, kv := range got.Kvs {
+		if strings.HasSuffix(string(kv.Key), "/format/data") {
+			key = string(kv.Key)
+		}
+	}
+	if key == "" {
+		t.Fatal("no format record")
+	}
+	if _, err := m.Client().Put(ctx, key, `{"format":2,"release":"v9.9.9"}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = controlplanetest.Refused(t, controlplanetest.Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "data is format 2, written by release v9.9.9; this is release test, which reads format 1") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// etcdAt serves an embedded member on a loopback port, as an etcd cluster
+// outside would be reached.
+func etcdAt(t *testing.T) string {
+	t.Helper()
+	m, err := etcdembed.Start(context.Background(), etcdembed.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			done.Go(func() { relay(m, in) })
+		}
+	})
+	t.Cleanup(func() {
+		if err := errors.Join(l.Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
+		done.Wait()
+	})
+	return "http://" + l.Addr().String()
+}
+
+func relay(m *etcdembed.Member, in net.Conn) {
+	out, err := m.Dial(context.Background())
+	if err != nil {
+		_ = in.Close()
+		return
+	}
+	var both sync.WaitGroup
+	for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+		both.Go(func() {
+			_, _ = io.Copy(pair[0], pair[1])
+			_, _ = pair[0].Close(), pair[1].Close()
+		})
+	}
+	both.Wait()
+}
+
+// TestReplicas: two control planes over one etcd. What one has acknowledged
+// the other knows, with no wait; each opens the other's sessions.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(t.TempDir(), "root.key")
+	set := map[string]string{"PODID_ETCD_ENDPOINTS": etcdAt(t), "PODID_ROOT_KEY_FILE": root}
+	w := newWorld(t, controlplanetest.Options{Settings: set})
+	b := controlplanetest.Start(t, controlplanetest.Options{Settings: set, Peer: w.ControlPlane})
+	p := w.cl.Exchange(w.node, w.cl.Token(pod{})).Credentials(t)
+	if a := whoami(b, p); a.Status != 200 {
+		t.Fatalf("a session of the other replica: %d %s", a.Status, a.Raw)
+	}
+	exchangeAt := func(cp *controlplanetest.ControlPlane, sa string) controlplanetest.Answer {
+		return rest(t, cp, w.node, "eks-auth", http.MethodPost, "/clusters/my-cluster/assume-role-for-pod-identity", object{"token": w.cl.Token(pod{ServiceAccount: sa})})
+	}
+	clients := []*controlplanetest.ControlPlane{w.ControlPlane, b}
+	for i := range 20 {
+		here, there := clients[i%2], clients[(i+1)%2]
+		sa, ns := fmt.Sprintf("sa-%d", i), "s3-app-ns"
+		out, err := here.EKS().CreatePodIdentityAssociation(context.Background(), &eks.CreatePodIdentityAssociationInput{ClusterName: &w.cl.Name, Namespace: &ns, ServiceAccount: &sa, RoleArn: &w.role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchangeAt(there, sa).Credentials(t)
+		if _, err := here.EKS().DeletePodIdentityAssociation(context.Background(), &eks.DeletePodIdentityAssociationInput{ClusterName: &w.cl.Name, AssociationId: out.Association.AssociationId}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = there.EKS().DescribePodIdentityAssociation(context.Background(), &eks.DescribePodIdentityAssociationInput{ClusterName: &w.cl.Name, AssociationId: out.Association.AssociationId})
+		wantAPIError(t, err, "ResourceNotFoundException", "")
+	}
+	t.Run("another root key", func(t *testing.T) {
+		other := map[string]string{"PODID_ETCD_ENDPOINTS": set["PODID_ETCD_ENDPOINTS"]}
+		err := controlplanetest.Refused(t, controlplanetest.Options{Settings: other})
+		if err == nil || !strings.Contains(err.Error(), "root key") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
