@@ -52,7 +52,8 @@ type Store interface {
 	// Update runs fn on a transaction and commits what it wrote, if nothing
 	// it read has changed; otherwise fn runs again on a newer view. So fn
 	// must have no side effects. An error from fn ends the update unchanged
-	// and is returned as it is. When Update returns nil the write is durable
+	// and is returned as it is; where other replicas write, fn is first asked
+	// again on a fenced view if that is newer. When Update returns nil the write is durable
 	// and in View.
 	Update(ctx context.Context, fn func(tx *Tx) error) error
 }

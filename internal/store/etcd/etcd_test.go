@@ -6,6 +6,7 @@ package etcd_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"os"
 	"testing"
@@ -82,15 +83,24 @@ func TestConformance(t *testing.T) {
 func TestReplicas(t *testing.T) {
 	storetest.RunReplicas(t, func(t *testing.T) (a, b store.Store) {
 		m := startMember(t, t.TempDir())
-		second, err := m.NewClient()
-		if err != nil {
-			t.Fatal(err)
+		return openDB(t, m.Client(), options()), openDB(t, newClient(t, m), options())
+	})
+}
+
+func newClient(t *testing.T, m *etcdembed.Member) *clientv3.Client {
+	t.Helper()
+	client, err := m.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, client)
+	return client
+}
+
+func closeLater(t *testing.T, client *clientv3.Client) {
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("close etcd client: %v", err)
 		}
-		t.Cleanup(func() {
-			if err := second.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return openDB(t, m.Client(), options()), openDB(t, second, options())
 	})
 }

@@ -73,11 +73,7 @@ func frail(t *testing.T, m *etcdembed.Member, timeout time.Duration) (*etcd.DB, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := client.Close(); err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
+	closeLater(t, client)
 	opts := options()
 	opts.Timeout = timeout
 	return openDB(t, client, opts), c
@@ -147,6 +143,12 @@ func TestCutUnderLoad(t *testing.T) {
 	close(stop)
 	wg.Wait()
 
+	compareOutcome(t, healthy, outcome)
+}
+
+// compareOutcome compares what writers were told with what is there.
+func compareOutcome(t *testing.T, healthy store.Store, outcome []map[string]error) {
+	t.Helper()
 	v, err := healthy.Fence(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -265,11 +267,7 @@ func (x *lostTxn) Commit() (*clientv3.TxnResponse, error) {
 
 func TestLostAnswer(t *testing.T) {
 	m := startMember(t, t.TempDir())
-	client, err := m.NewClient()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := newClient(t, m)
 	kv := &lostAnswer{client.KV, make(chan bool, 1)}
 	client.KV = kv
 	db := openDB(t, client, options())

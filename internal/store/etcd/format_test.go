@@ -138,11 +138,7 @@ func TestLoadFromAnOldServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	client, err := m.NewClient()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := newClient(t, m)
 	client.KV = oldServer{client.KV}
 	old := openDB(t, client, options())
 	if old.View().Len() != 200 {
@@ -154,11 +150,7 @@ func TestLoadFromAnOldServer(t *testing.T) {
 // fence then needs a bookmark.
 func TestSharedEtcd(t *testing.T) {
 	m := startMember(t, t.TempDir())
-	client, err := m.NewClient()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := newClient(t, m)
 	if _, err := m.Client().Put(t.Context(), "others", "1"); err != nil {
 		t.Fatal(err)
 	}
@@ -233,11 +225,7 @@ func (k *slowKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption)
 // before they came.
 func TestFenceCoalesces(t *testing.T) {
 	m := startMember(t, t.TempDir())
-	client, err := m.NewClient()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := newClient(t, m)
 	kv := &slowKV{KV: client.KV}
 	client.KV = kv
 	db := openDB(t, client, options())

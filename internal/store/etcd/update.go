@@ -19,10 +19,11 @@ import (
 	"podid/internal/store"
 )
 
-// maxTries bounds how often the function of one update runs. From the second
-// try on, the updates of this process go one by one, so only other replicas
-// can make one lose again.
-const maxTries = 32
+// maxTries bounds how often the function of one update runs. While one that
+// lost a race tries again, the updates of this process go one by one, so that
+// each has only other replicas to race with. At about a millisecond each, the
+// bound is for what can never win.
+const maxTries = 256
 
 // Update implements store.Store.
 //
@@ -30,13 +31,15 @@ const maxTries = 32
 // changed something meanwhile, fn runs again. So nobody is told that a record
 // is missing which another replica has acknowledged.
 func (db *DB) Update(ctx context.Context, fn func(tx *store.Tx) error) error {
-	view, fresh := db.View(), false
+	view, fresh, queued := db.View(), false, false
 	for try := range maxTries {
-		if try == 1 {
+		if !queued && (try > 0 || len(db.queue) > 0) {
 			if err := db.lockQueue(ctx); err != nil {
 				return err
 			}
+			queued = true
 			defer func() { <-db.queue }()
+			view = db.View()
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -62,7 +65,7 @@ func (db *DB) Update(ctx context.Context, fn func(tx *store.Tx) error) error {
 		}
 		if view, err = db.waitFor(ctx, rev); err != nil {
 			if won {
-				return fmt.Errorf("%w: committed at revision %d, which the watch has not shown: %w", store.ErrUnknown, rev, err)
+				return fmt.Errorf("%w: committed at revision %d, which the watch has not shown: %s", store.ErrUnknown, rev, err.Error())
 			}
 			return err
 		}
