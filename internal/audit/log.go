@@ -4,9 +4,7 @@
 package audit
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +50,7 @@ type sink interface {
 type Log struct {
 	opts    Options
 	metrics *metrics
-	bufs    sync.Pool // of *bytes.Buffer
+	bufs    sync.Pool // of *[]byte
 
 	mu        sync.Mutex
 	out       sink
@@ -66,7 +64,7 @@ type Log struct {
 var errClosed = errors.New("the audit log is closed")
 
 func newLog(out sink, opts Options, m *metrics) *Log {
-	return &Log{opts: opts, metrics: m, out: out, bufs: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	return &Log{opts: opts, metrics: m, out: out, bufs: sync.Pool{New: func() any { return new([]byte) }}}
 }
 
 // NewStream returns a Log that writes to w, in practice the standard output.
@@ -98,15 +96,15 @@ func (o Options) prepare() (Options, *metrics, error) {
 func (l *Log) Record(_ context.Context, e *Event) error {
 	buf := l.buffer()
 	defer l.release(buf)
-	if err := encode(buf, e); err != nil {
+	var err error
+	if *buf, err = appendLine((*buf)[:0], e); err != nil {
 		// The sink is well; this one event cannot be written down.
 		l.metrics.dropped.WithLabelValues(e.EventSource).Inc()
 		return fmt.Errorf("encode audit event: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.write(buf.Bytes())
-	if err != nil {
+	if err := l.write(*buf); err != nil {
 		l.dropped++
 		l.metrics.dropped.WithLabelValues(e.EventSource).Inc()
 		return fmt.Errorf("write audit event: %w", err)
@@ -194,7 +192,8 @@ type gap struct {
 func (l *Log) writeGap(now time.Time) error {
 	buf := l.buffer()
 	defer l.release(buf)
-	err := encode(buf, &Event{
+	var err error
+	*buf, err = appendLine((*buf)[:0], &Event{
 		EventVersion: "1.11", UserIdentity: UserIdentity{Type: "AWSService", InvokedBy: "podid"},
 		EventTime: now.UTC().Truncate(time.Second), EventSource: "podid", EventName: GapName, AWSRegion: l.opts.Region,
 		SourceIPAddress: "podid", EventID: reqctx.NewID(), EventType: "AwsServiceEvent", ManagementEvent: true,
@@ -204,24 +203,16 @@ func (l *Log) writeGap(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return l.out.writeLine(now, buf.Bytes())
+	return l.out.writeLine(now, *buf)
 }
 
-// encode appends the event as one line.
-func encode(buf *bytes.Buffer, e *Event) error {
-	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(e)
-}
-
-func (l *Log) buffer() *bytes.Buffer {
-	buf, _ := l.bufs.Get().(*bytes.Buffer)
-	buf.Reset()
+func (l *Log) buffer() *[]byte {
+	buf, _ := l.bufs.Get().(*[]byte)
 	return buf
 }
 
-func (l *Log) release(buf *bytes.Buffer) {
-	if buf.Cap() <= maxPooled {
+func (l *Log) release(buf *[]byte) {
+	if cap(*buf) <= maxPooled {
 		l.bufs.Put(buf)
 	}
 }
