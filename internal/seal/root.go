@@ -39,11 +39,8 @@ func NewRootKey(key []byte) (RootKey, error) {
 	if subtle.ConstantTimeCompare(key, zero[:]) == 1 {
 		return RootKey{}, fmt.Errorf("root key is all zeros")
 	}
-	id, err := derive(key, nil, infoRootIdent)
-	if err != nil {
-		return RootKey{}, err
-	}
-	return RootKey{&rootKey{key: [keySize]byte(key), id: [fingerprint]byte(id)}}, nil
+	id := derive(key, nil, infoRootIdent)
+	return RootKey{&rootKey{key: [keySize]byte(key), id: [fingerprint]byte(id[:])}}, nil
 }
 
 // GenerateRootKey draws a new key.
@@ -92,11 +89,8 @@ func (r RootKey) Seal(random io.Reader, plaintext, aad []byte) ([]byte, error) {
 	if err := readRandom(random, salt); err != nil {
 		return nil, err
 	}
-	key, err := derive(r.k.key[:], salt, infoRecord)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := gcm(key)
+	key := derive(r.k.key[:], salt, infoRecord)
+	aead, err := gcm(key[:])
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +114,8 @@ func (r RootKey) Open(sealed, aad []byte) ([]byte, error) {
 	if r.k == nil || !bytes.Equal(sealed[1:1+fingerprint], r.k.id[:]) {
 		return nil, ErrOtherKey
 	}
-	key, err := derive(r.k.key[:], sealed[1+fingerprint:rootHeader], infoRecord)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := gcm(key)
+	key := derive(r.k.key[:], sealed[1+fingerprint:rootHeader], infoRecord)
+	aead, err := gcm(key[:])
 	if err != nil {
 		return nil, err
 	}

@@ -120,21 +120,14 @@ func SealToken(k TokenKey, random io.Reader, accountID string, aad, payload []by
 		return Sealed{}, err
 	}
 	accessKeyID := accessKeyID(account, salt)
-	key, err := derive(k.k.token[:], salt, infoToken)
-	if err != nil {
-		return Sealed{}, err
-	}
-	aead, err := gcm(key)
+	key := derive(k.k.token[:], salt, infoToken)
+	aead, err := gcm(key[:])
 	if err != nil {
 		return Sealed{}, err
 	}
 	var nonce [12]byte
 	raw = aead.Seal(raw, nonce[:], payload, tokenAAD(raw, accessKeyID, aad))
-	secret, err := k.secretAccessKey(salt)
-	if err != nil {
-		return Sealed{}, err
-	}
-	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: secret, Token: base64.StdEncoding.EncodeToString(raw)}, nil
+	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(salt), Token: base64.StdEncoding.EncodeToString(raw)}, nil
 }
 
 // TokenKeyID returns the id of the key that a token claims to be sealed under.
@@ -173,11 +166,8 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 		return nil, "", ErrOtherKey
 	}
 	salt := raw[5:tokenHeader]
-	key, err := derive(k.k.token[:], salt, infoToken)
-	if err != nil {
-		return nil, "", err
-	}
-	aead, err := gcm(key)
+	key := derive(k.k.token[:], salt, infoToken)
+	aead, err := gcm(key[:])
 	if err != nil {
 		return nil, "", err
 	}
@@ -186,13 +176,12 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 	if err != nil {
 		return nil, "", ErrNotAuthentic
 	}
-	secretAccessKey, err = k.secretAccessKey(salt)
-	return payload, secretAccessKey, err
+	return payload, k.secretAccessKey(salt), nil
 }
 
 // decodeToken takes canonical standard base64 only: one token has one spelling.
 func decodeToken(token string) ([]byte, error) {
-	if strings.ContainsAny(token, "\r\n") { // the decoder would skip them
+	if strings.IndexByte(token, '\r') >= 0 || strings.IndexByte(token, '\n') >= 0 { // the decoder would skip them
 		return nil, ErrMalformed
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(token)
@@ -202,12 +191,9 @@ func decodeToken(token string) ([]byte, error) {
 	return raw, nil
 }
 
-func (k TokenKey) secretAccessKey(salt []byte) (string, error) {
-	raw, err := derive(k.k.secret[:], salt, infoSecret)
-	if err != nil {
-		return "", err
-	}
-	return base64.StdEncoding.EncodeToString(raw[:secretBytes]), nil
+func (k TokenKey) secretAccessKey(salt []byte) string {
+	raw := derive(k.k.secret[:], salt, infoSecret)
+	return base64.StdEncoding.EncodeToString(raw[:secretBytes])
 }
 
 // tokenAAD is version, key id, access key id (of fixed length) and the caller's aad.
