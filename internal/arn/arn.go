@@ -20,11 +20,18 @@ type ARN struct {
 
 // Parse splits s. It does not judge region, account or resource.
 func Parse(s string) (ARN, error) {
-	p := strings.SplitN(s, ":", 6)
-	if len(p) != 6 || p[0] != "arn" || p[1] == "" || p[2] == "" || p[5] == "" || len(s) > 2048 {
+	var a ARN
+	scheme, rest, ok := strings.Cut(s, ":")
+	for _, part := range [...]*string{&a.Partition, &a.Service, &a.Region, &a.Account} {
+		if ok {
+			*part, rest, ok = strings.Cut(rest, ":")
+		}
+	}
+	if !ok || scheme != "arn" || a.Partition == "" || a.Service == "" || rest == "" || len(s) > 2048 {
 		return ARN{}, fmt.Errorf("%.100q is not an ARN (arn:partition:service:region:account:resource)", s)
 	}
-	return ARN{p[1], p[2], p[3], p[4], p[5]}, nil
+	a.Resource = rest
+	return a, nil
 }
 
 func (a ARN) String() string {
