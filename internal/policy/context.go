@@ -54,6 +54,9 @@ func (c *Context) Merge(other *Context) {
 		return
 	}
 	if len(c.entries) == 0 {
+		if n := len(other.entries) + ordinaryKeys; cap(c.entries) < n {
+			c.reserve(n)
+		}
 		c.hashes = append(c.hashes, other.hashes...)
 		c.entries = append(c.entries, other.entries...)
 		return
@@ -74,8 +77,19 @@ func (c *Context) place(hash uint32, e *entry) {
 			return
 		}
 	}
+	if c.entries == nil {
+		c.reserve(ordinaryKeys)
+	}
 	c.hashes = append(c.hashes, hash)
 	c.entries = append(c.entries, *e)
+}
+
+// ordinaryKeys are enough for a request by a role session with a few tags:
+// growing a context key by key cost more than evaluating it.
+const ordinaryKeys = 24
+
+func (c *Context) reserve(n int) {
+	c.hashes, c.entries = make([]uint32, 0, n), make([]entry, 0, n)
 }
 
 // truncate drops the keys after the first n.
