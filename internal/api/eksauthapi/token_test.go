@@ -1,0 +1,26 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package eksauthapi
+
+import (
+	"regexp"
+	"testing"
+)
+
+// pattern is that of the API model for JwtToken.
+var pattern = regexp.MustCompile(`^[A-Za-z0-9\-_=]+\.[A-Za-z0-9\-_=]+\.[A-Za-z0-9\-_=]+$`)
+
+func TestIsToken(t *testing.T) {
+	for _, s := range []string{"", ".", "..", "a.b", "a.b.c", "a.b.c.d", ".b.c", "a..c", "a.b.", "a.b.c\n", "a b.c.d", "=.-._", "é.b.c"} {
+		if got, want := isToken(s), pattern.MatchString(s); got != want {
+			t.Errorf("isToken(%q) = %v, want %v", s, got, want)
+		}
+	}
+	for c := range 256 {
+		s := "a." + string([]byte{byte(c)}) + ".c"
+		if got, want := isToken(s), pattern.MatchString(s); got != want {
+			t.Errorf("isToken with byte %#x = %v, want %v", c, got, want)
+		}
+	}
+}
