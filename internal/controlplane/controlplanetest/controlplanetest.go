@@ -65,7 +65,8 @@ type Options struct {
 	Settings map[string]string // PODID_… settings
 	Now      func() time.Time
 	Tokens   controlplane.TokenIssuer
-	Log      io.Writer
+	Log      io.Writer     // text, from debug on
+	Stdout   io.Writer     // for PODID_AUDIT_LOG=stdout
 	Peer     *ControlPlane // a replica over the same store, whose admin this one has
 }
 
@@ -125,8 +126,11 @@ func Config(tb testing.TB, o *Options) controlplane.Config {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
+	if o.Stdout == nil {
+		o.Stdout = io.Discard
+	}
 	return controlplane.Config{
-		Settings: settings(tb, *o), Release: "test", Log: slog.New(slog.NewTextHandler(o.Log, nil)), Now: o.Now, Rand: rand.Reader, Stdout: io.Discard, Tokens: o.Tokens,
+		Settings: settings(tb, *o), Release: "test", Log: slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: o.Now, Rand: rand.Reader, Stdout: o.Stdout, Tokens: o.Tokens,
 	}
 }
 

@@ -1,0 +1,15 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"podid/internal/api/awsquery"
+	"podid/internal/api/restjson"
+)
+
+// Surface lists everything that the listener serves.
+func Surface() ([]restjson.Route, []awsquery.Service) {
+	v := &services{tokens: &tokenRoute{}}
+	return v.routes(), v.queries()
+}
