@@ -47,12 +47,12 @@ func IsRefused(err error) bool {
 // ExplainInput is the body of Explain. A token beats the members that
 // describe a pod.
 type ExplainInput struct {
-	Namespace      string       `json:"namespace,omitempty"`
-	ServiceAccount string       `json:"serviceAccount,omitempty"`
-	PodName        string       `json:"podName,omitempty"`
-	PodUID         string       `json:"podUid,omitempty"`
-	NodeName       string       `json:"nodeName,omitempty"`
-	Token          string       `json:"token,omitempty"`
+	Namespace      string        `json:"namespace,omitempty"`
+	ServiceAccount string        `json:"serviceAccount,omitempty"`
+	PodName        string        `json:"podName,omitempty"`
+	PodUID         string        `json:"podUid,omitempty"`
+	NodeName       string        `json:"nodeName,omitempty"`
+	Token          string        `json:"token,omitempty"`
 	Actions        []ActionAsked `json:"actions,omitempty"`
 }
 

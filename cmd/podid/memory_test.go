@@ -1,0 +1,36 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"runtime"
+	"testing"
+)
+
+func TestPercentFor(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		live uint64
+		want int
+	}{
+		{"before the first collection", 0, maxPercent},
+		{"small", 1 << 20, maxPercent},
+		{"idle server", 12 << 20, 400},
+		{"as large as the headroom", headroom, minPercent},
+		{"a million records", 2 << 30, minPercent},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := percentFor(tc.live); got != tc.want {
+				t.Errorf("percentFor(%d) = %d, want %d", tc.live, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestLiveHeap(t *testing.T) {
+	runtime.GC()
+	if liveHeap() == 0 {
+		t.Error("a collection left nothing: the metric has another name in this release of Go")
+	}
+}

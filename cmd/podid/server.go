@@ -1,0 +1,147 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"podid/internal/controlplane"
+	"podid/internal/serverconfig"
+)
+
+// serverCommand is `podid server` and what works on its data directory.
+func serverCommand(stdout, stderr io.Writer) *cobra.Command {
+	flags := serverconfig.NewFlags()
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run the control plane",
+		Long: `Run the control plane: the EKS API for pod identity associations, EKS Auth, IAM and STS
+on one listener, with an embedded etcd as its store unless --etcd-endpoints names another.
+
+The first start makes the account and an IAM user, podid-admin, whose key it leaves in
+the file admin-credentials of the data directory. Clients need three settings:
+
+  export AWS_ENDPOINT_URL=https://HOST:8443
+  export AWS_CA_BUNDLE=DATA-DIR/tls/ca.crt
+  export AWS_SHARED_CREDENTIALS_FILE=DATA-DIR/admin-credentials
+
+Every setting is a flag, an environment variable (PODID_ and the flag's name in capitals)
+or a field of the --config file, in this order of precedence.
+
+` + flags.Usage(),
+		Example: `  podid server --account-id 111122223333 --region us-west-2
+  podid server --config /etc/podid/server.yaml`,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	flags.AddTo(cmd.PersistentFlags())
+	load := func() (controlplane.Config, error) {
+		settings, err := flags.Load(serverconfig.OS())
+		if err != nil {
+			return controlplane.Config{}, err
+		}
+		return controlplane.Config{
+			Settings: settings, Release: version, Log: newLog(stderr, settings), Now: time.Now, Rand: rand.Reader, Stdout: stdout,
+		}, nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load()
+		if err != nil {
+			return err
+		}
+		cp, err := controlplane.Open(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		cfg.Log.Info("podid server is ready", "address", cp.Addr().String(), "account", cp.Account().ID, "region", cp.Account().Region, "ca", cp.CAFile(), "release", version)
+		return cp.Run(cmd.Context())
+	}
+	cmd.AddCommand(resetAdminCommand(load, stdout), snapshotCommand(load, stdout))
+	return cmd
+}
+
+func newLog(w io.Writer, s serverconfig.Config) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+type loader func() (controlplane.Config, error)
+
+func resetAdminCommand(load loader, stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reset-admin",
+		Short: "Give podid-admin a new key and AdministratorAccess back",
+		Long: `Give podid-admin a new key and AdministratorAccess back. All other keys and policies of the
+user are taken away. It works on the data directory only, while the server is stopped:
+whoever holds the data directory holds the root key, and needs no other permission.`,
+		Example: `  podid server reset-admin --data-dir /var/lib/podid --account-id 111122223333 --region us-west-2`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			if err := controlplane.ResetAdmin(cmd.Context(), cfg); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(stdout, "The new key of %s is in %s\n", controlplane.AdminUser, controlplane.AdminFile(cfg.Settings.DataDir))
+			return err
+		},
+	}
+}
+
+func snapshotCommand(load loader, stdout io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "snapshot",
+		Short: "Save and restore the store",
+		Long: `Save and restore the store. A snapshot holds every record, secrets sealed; to use it elsewhere
+the root key file is needed as well. Keep the two apart.`,
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:     "save FILE",
+		Short:   "Write a consistent copy of the store to a file",
+		Long:    "Write a consistent copy of the store to FILE: of a stopped server's data directory, or of the etcd at --etcd-endpoints at any time.",
+		Example: `  podid server snapshot save backup.db --data-dir /var/lib/podid --account-id 111122223333 --region us-west-2`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			if err := controlplane.SaveSnapshot(cmd.Context(), cfg, args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(stdout, "Saved to %s. The root key, %s, is not in it.\n", args[0], cfg.Settings.RootKeyFile)
+			return err
+		},
+	}, &cobra.Command{
+		Use:     "restore FILE",
+		Short:   "Make the store of an empty data directory from a snapshot",
+		Long:    "Make the store of a data directory from FILE. The directory must not hold a store; put the root key in place first or after.",
+		Example: `  podid server snapshot restore backup.db --data-dir /var/lib/podid --account-id 111122223333 --region us-west-2`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := load()
+			if err != nil {
+				return err
+			}
+			if err := controlplane.RestoreSnapshot(cfg, args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(stdout, "Restored to %s\n", cfg.Settings.DataDir)
+			return err
+		},
+	})
+	return cmd
+}
