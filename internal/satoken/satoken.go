@@ -136,19 +136,21 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // wire is the payload as the API server writes it.
 type wire struct {
-	Issuer     string    `json:"iss"`
-	Subject    string    `json:"sub"`
-	Audiences  audiences `json:"aud"`
-	ID         string    `json:"jti"`
-	IssuedAt   *float64  `json:"iat"`
-	NotBefore  *float64  `json:"nbf"`
-	Expires    *float64  `json:"exp"`
-	Kubernetes *struct {
-		Namespace      string `json:"namespace"`
-		ServiceAccount object `json:"serviceaccount"`
-		Pod            object `json:"pod"`
-		Node           object `json:"node"`
-	} `json:"kubernetes.io"`
+	Issuer     string      `json:"iss"`
+	Subject    string      `json:"sub"`
+	Audiences  audiences   `json:"aud"`
+	ID         string      `json:"jti"`
+	IssuedAt   *float64    `json:"iat"`
+	NotBefore  *float64    `json:"nbf"`
+	Expires    *float64    `json:"exp"`
+	Kubernetes *kubernetes `json:"kubernetes.io"`
+}
+
+type kubernetes struct {
+	Namespace      string `json:"namespace"`
+	ServiceAccount object `json:"serviceaccount"`
+	Pod            object `json:"pod"`
+	Node           object `json:"node"`
 }
 
 type object struct {
@@ -169,10 +171,13 @@ func (a *audiences) UnmarshalJSON(data []byte) error {
 }
 
 func parse(payload []byte) (Claims, error) {
-	var w wire
-	if err := json.Unmarshal(payload, &w); err != nil {
-		// The decoder's text can quote a value of the token: leave it out.
-		return Claims{}, refuse(ReasonMalformed, "Claims of the token are not the JSON of a service account token")
+	w, ok := compact(payload)
+	if !ok {
+		w = wire{}
+		if err := json.Unmarshal(payload, &w); err != nil {
+			// The decoder's text can quote a value of the token: leave it out.
+			return Claims{}, refuse(ReasonMalformed, "Claims of the token are not the JSON of a service account token")
+		}
 	}
 	if w.Kubernetes == nil {
 		return Claims{}, refuse(ReasonSubject, "Token has no kubernetes.io claims: it is no projected service account token")
