@@ -34,8 +34,8 @@ import (
 
 // Sizes of caches.
 const (
-	policyCache     = 16 << 20 // bytes of policy text
-	signingKeyCache = 8192     // derived keys, some hundred bytes each
+	policyCache     = 16 << 20  // bytes of policy text
+	signingKeyCache = 8192      // derived keys, some hundred bytes each
 	maxBody         = 256 << 10 // bytes; the largest legal request is a CreatePolicyVersion of some 130 KiB, escaped
 )
 
@@ -76,7 +76,7 @@ func (cp *ControlPlane) build() (*services, error) {
 	}
 
 	v := &services{ring: cp.ring(acct.ID), pages: restjson.Pages{Key: pageKey}, settings: routeSettings{acct.Partition, acct.ID, acct.Region}}
-	minter := &session.Minter{Keys: v.ring, Rand: rand, Now: now, Account: acct.ID, Partition: acct.Partition}
+	minter := &session.Minter{Keys: v.ring, Rand: rand, Now: now, Account: acct.ID, Partition: acct.Partition, Opened: new(session.OpenCache)}
 	v.authn = &authn.Authenticator{
 		Store: cp.db, Sessions: minter, Sealer: seals, Keys: sigv4.NewKeyCache(signingKeyCache), Now: now, Skew: s.ClockSkew, Account: acct.ID, Region: acct.Region,
 	}

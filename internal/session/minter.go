@@ -35,6 +35,7 @@ type Minter struct {
 	Now       func() time.Time
 	Account   string // 12 digits; part of the access key id
 	Partition string
+	Opened    *OpenCache // of this Minter alone; nil: every token is opened anew
 }
 
 // aad binds a token to this issuer: a token of another installation's form
@@ -71,7 +72,8 @@ func Utilization(c Credentials) int {
 
 // Open reads a token that came with an access key id. The secret it returns
 // is proven only when the request's signature fits it. Faults: InvalidToken
-// for a token that no key here opens, ExpiredToken.
+// for a token that no key here opens, ExpiredToken. The session is shared with
+// later callers: it must not be changed.
 func (m *Minter) Open(ctx context.Context, accessKeyID, token string) (*Session, secret.String, error) {
 	none := secret.String{}
 	if len(token) > MaxTokenBytes {
@@ -88,18 +90,29 @@ func (m *Minter) Open(ctx context.Context, accessKeyID, token string) (*Session,
 	if !ok {
 		return nil, none, invalid("session-token-key-unknown", nil)
 	}
+	o, known := m.Opened.get(k, accessKeyID, token)
+	if !known {
+		if o, err = m.open(k, accessKeyID, token); err != nil {
+			return nil, none, err
+		}
+		m.Opened.put(accessKeyID, token, o)
+	}
+	if !m.Now().Before(o.session.Expires) {
+		return nil, none, fault.New(fault.ExpiredToken, "The security token included in the request is expired").WithReason("session-expired")
+	}
+	return o.session, o.secret, nil
+}
+
+func (m *Minter) open(k seal.TokenKey, accessKeyID, token string) (openedSession, error) {
 	payload, sec, err := seal.OpenToken(k, token, accessKeyID, m.aad())
 	if err != nil {
-		return nil, none, invalid("session-token-forged", err)
+		return openedSession{}, invalid("session-token-forged", err)
 	}
 	s, err := decode(payload)
 	if err != nil {
-		return nil, none, invalid("session-token-malformed", errors.Join(errors.New("authentic token"), err))
+		return openedSession{}, invalid("session-token-malformed", errors.Join(errors.New("authentic token"), err))
 	}
-	if !m.Now().Before(s.Expires) {
-		return nil, none, fault.New(fault.ExpiredToken, "The security token included in the request is expired").WithReason("session-expired")
-	}
-	return s, secret.New(sec), nil
+	return openedSession{k, s, secret.New(sec)}, nil
 }
 
 func invalid(reason string, err error) error {
