@@ -85,12 +85,12 @@ func Start(tb testing.TB, o Options) *ControlPlane {
 		if cancel == nil {
 			return
 		}
+		c.HTTP.CloseIdleConnections() // else HTTP/2 waits a second for the client to go
 		cancel()
 		cancel = nil
 		if err := <-done; err != nil {
 			tb.Errorf("control plane: %v", err)
 		}
-		c.HTTP.CloseIdleConnections()
 	}
 	tb.Cleanup(c.Stop)
 	c.trust()
