@@ -86,13 +86,16 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 	if g.Tags, err = sessionTags(in.Tags, in.TransitiveKeys, g.inherited()); err != nil {
 		return nil, err
 	}
+	if g.Duration, err = duration(in.Duration, caller.Session != nil); err != nil {
+		return nil, err
+	}
+	// From here on answers depend on which roles there are.
 	role, ok := iam.FindRole(v, ref.Account, ref.Name)
 	if !ok || role.ARN() != in.RoleARN {
 		return nil, denied(caller, "sts:AssumeRole", in.RoleARN)
 	}
 	g.Role = role
-	g.Duration, err = duration(in.Duration, role, caller.Session != nil)
-	return g, err
+	return g, nil
 }
 
 func denied(c iam.Caller, action, resource string) error {
@@ -103,8 +106,8 @@ func invalid(format string, args ...any) error {
 	return fault.New(fault.InvalidParameter, format, args...).WithReason("invalid-parameter")
 }
 
-// duration applies the limits in AWS' order: form, chain, role.
-func duration(seconds int, role *iam.Role, chained bool) (time.Duration, error) {
+// duration applies the limits that hold for every role: form, then chain.
+func duration(seconds int, chained bool) (time.Duration, error) {
 	if seconds == 0 {
 		return DefaultDuration, nil
 	}
@@ -116,8 +119,6 @@ func duration(seconds int, role *iam.Role, chained bool) (time.Duration, error) 
 		return 0, invalid("1 validation error detected: Value '%d' at 'durationSeconds' failed to satisfy constraint: Member must have value less than or equal to 43200", seconds)
 	case chained && d > MaxChained:
 		return 0, invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
-	case seconds > int(role.MaxSession):
-		return 0, invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	return d, nil
 }

@@ -165,11 +165,16 @@ type Refusal struct {
 	Actions []policy.ActionExplanation `json:"actions"`
 }
 
-// Assume evaluates a grant on the records of r and issues the session. The
-// fault of a refusal is AccessDenied with a Refusal as its detail.
+// Assume evaluates a grant on the records of r and issues the session, for at
+// most the role's MaxSessionDuration. The fault of a refusal is AccessDenied
+// with a Refusal as its detail. Policies come before the duration: who may not
+// assume a role does not learn that it exists.
 func (s *Service) Assume(ctx context.Context, r store.Reader, g *Grant) (*Assumed, error) {
 	if err := s.Permit(ctx, r, g); err != nil {
 		return nil, err
+	}
+	if g.Duration > time.Duration(g.Role.MaxSession)*time.Second {
+		return nil, invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 	return s.Mint(s.NewSession(g))
 }

@@ -31,6 +31,7 @@ var webIdentityAudiences = []string{AudienceControlPlane, AudienceSTS}
 const (
 	AudienceControlPlane = "podid.dev/control-plane" // agents and operators
 	AudienceSTS          = "sts.amazonaws.com"       // IRSA
+	audiencePods         = "pods.eks.amazonaws.com"  // refused here, even beside another
 )
 
 // TokenClusters verifies tokens with the keys of registered clusters.
@@ -74,6 +75,10 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	if err := checkSession(in.SessionName, "", ""); err != nil {
 		return nil, err
 	}
+	life, err := duration(in.Duration, false)
+	if err != nil {
+		return nil, err
+	}
 	// Web identity has no caller whose rights a stale view could miss, and is
 	// rare: it always looks at what any replica has acknowledged.
 	v, err := s.Store.Fence(ctx)
@@ -92,11 +97,8 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 		return nil, fault.New(fault.AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity").WithReason("role-not-found")
 	}
 	g := &Grant{
-		Role: role, SessionName: in.SessionName, Policy: in.Policy, PolicyARNs: in.PolicyARNs,
+		Role: role, SessionName: in.SessionName, Duration: life, Policy: in.Policy, PolicyARNs: in.PolicyARNs,
 		Node: session.Node{ClusterUID: p.cluster.UID, Name: p.claims.NodeName, UID: p.claims.NodeUID},
-	}
-	if g.Duration, err = duration(in.Duration, role, false); err != nil {
-		return nil, err
 	}
 	return s.assumeProven(ctx, v, g, p)
 }
@@ -154,8 +156,11 @@ func (s *Service) verify(ctx context.Context, c *cluster.Cluster, token string) 
 			claims, err = satoken.Verify(token, satoken.Params{Keys: keys, Issuer: c.Issuer, Audience: aud, Leeway: s.Leeway, MaxLife: s.MaxLife, Now: s.Now})
 			var refused *satoken.Error
 			if !errors.As(err, &refused) || refused.Reason != satoken.ReasonAudience {
-				return err
+				break
 			}
+		}
+		if err == nil && slices.Contains(claims.Audiences, audiencePods) {
+			return &satoken.Error{Reason: satoken.ReasonAudience, Message: "Token is meant for EKS Pod Identity too"}
 		}
 		return err
 	})
