@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -57,6 +58,9 @@ or a field of the --config file, in this order of precedence.
 		if err != nil {
 			return err
 		}
+		pacing, stop := context.WithCancel(cmd.Context())
+		defer stop()
+		go paceCollector(pacing)
 		cp, err := controlplane.Open(cmd.Context(), cfg)
 		if err != nil {
 			return err
