@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -105,7 +104,7 @@ func newFixture(t *testing.T, clusters ...string) *fixture {
 		}
 	}
 	gate := &call.Gate{
-		Authn: anybody{}, Audit: f.log, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, Region: region, Account: account,
+		Authn: anybody{}, Audit: f.log, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: region, Account: account,
 		MaxBody: 1 << 20, Observed: func(call.Operation, string, int, time.Duration) {},
 	}
 	f.api = &eksapi.API{Clusters: cs, Associations: as, Pages: restjson.Pages{Key: []byte("k")}, Partition: "aws", Account: account, Region: region}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -78,7 +77,7 @@ func textbook() *exchange.Result {
 
 func newHandler(d *desk, s signer, l *log) http.Handler {
 	gate := &call.Gate{
-		Authn: s, Audit: l, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, Region: "us-west-2", Account: "123456789012",
+		Authn: s, Audit: l, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: "us-west-2", Account: "123456789012",
 		MaxBody: 64 << 10, Observed: func(call.Operation, string, int, time.Duration) {},
 	}
 	api := &eksauthapi.API{Exchange: d, Partition: "aws", Account: "123456789012", Region: "us-west-2"}

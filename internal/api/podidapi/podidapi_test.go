@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -76,7 +75,7 @@ func newFixture() *fixture {
 		Partition: "aws", Account: "123456789012", Region: "us-west-2",
 	}
 	gate := &call.Gate{
-		Authn: signer{}, Audit: f.log, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, Region: "us-west-2", Account: "123456789012",
+		Authn: signer{}, Audit: f.log, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: "us-west-2", Account: "123456789012",
 		MaxBody: 1 << 20, Observed: func(call.Operation, string, int, time.Duration) {},
 	}
 	f.Handler = restjson.New(gate, (&podidapi.API{Clusters: cs, Exchange: f.explain}).Routes()...)

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +37,7 @@ func (e *events) Record(_ context.Context, ev *audit.Event) error { e.last = ev;
 
 func newGate(a call.Authenticator, rec call.Recorder) *call.Gate {
 	return &call.Gate{
-		Authn: a, Audit: rec, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now, Region: "us-west-2", Account: "123456789012",
+		Authn: a, Audit: rec, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: "us-west-2", Account: "123456789012",
 		MaxBody: 1024, Observed: func(call.Operation, string, int, time.Duration) {},
 	}
 }
