@@ -6,7 +6,9 @@ package dev
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"net/http"
+	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
@@ -27,13 +29,24 @@ func (d *process) register(ctx context.Context, admin credentials, name string) 
 		Credentials: awscredentials.NewStaticCredentialsProvider(admin.id, admin.secret.Reveal(), ""),
 		HTTPClient:  &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: d.roots, MinVersion: tls.VersionTLS12}}},
 	})
+	pem, err := os.ReadFile(d.caFile)
+	if err != nil {
+		return "", err
+	}
+	// This process stands for the cluster's API server, so its address is that
+	// of the endpoint; clients of DescribeCluster want one.
+	ca := base64.StdEncoding.EncodeToString(pem)
 	out, err := setup.RegisterCluster(ctx, c, setup.ClusterInput{
-		Name: name, Issuer: issuerURL, JWKS: keys, AgentNamespace: agentNamespace, AgentServiceAccount: agentServiceAccount,
+		Name: name, Issuer: issuerURL, JWKS: keys, Endpoint: d.endpoint, CA: ca, AgentNamespace: agentNamespace, AgentServiceAccount: agentServiceAccount,
 	})
 	if err == nil {
 		return out.NodeRoleARN, nil
 	}
 	if !clients.IsConflict(err) {
+		return "", err
+	}
+	// The port may be another than at the last start.
+	if _, err := c.Podid.UpdateCluster(ctx, name, clients.UpdateInput{Endpoint: &d.endpoint, CertificateAuthority: &ca}); err != nil {
 		return "", err
 	}
 	role, err := setup.DescribeRole(ctx, c, setup.NodeRoleName(name))
