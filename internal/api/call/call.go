@@ -104,14 +104,21 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, op Operation, codec
 // ReadBody reads the body within the limit, for codecs that must look at it
 // before they know the operation.
 func (g *Gate) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > g.MaxBody {
+		return nil, g.tooLarge() // said beforehand: nothing of it is read
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBody))
 	if err == nil {
 		return body, nil
 	}
 	if over := (*http.MaxBytesError)(nil); errors.As(err, &over) {
-		return nil, fault.New(fault.TooLarge, "The request body is larger than %d bytes.", over.Limit).WithReason("body-too-large")
+		return nil, g.tooLarge()
 	}
 	return nil, fault.New(fault.InvalidRequest, "The request body could not be read.").WithReason("body-unreadable").Because(err)
+}
+
+func (g *Gate) tooLarge() error {
+	return fault.New(fault.TooLarge, "The request body is larger than %d bytes.", g.MaxBody).WithReason("body-too-large")
 }
 
 // ServeBody is Serve for a body that was read already; readErr refuses it.

@@ -72,7 +72,7 @@ func (a *API) tagResource(ctx context.Context, c *call.Call) (any, error) {
 }
 
 func (a *API) untagResource(ctx context.Context, c *call.Call) (any, error) {
-	q, err := restjson.Query(c.HTTP.URL)
+	q, err := restjson.Query(c.HTTP.URL, "tagKeys")
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -128,11 +129,17 @@ func serialization(format string, args ...any) *fault.Error {
 	return fault.New(fault.InvalidRequest, format, args...).WithReason(ReasonSerialization)
 }
 
-// Query parses the query string of u. It refuses what cannot be decoded.
-func Query(u *url.URL) (url.Values, error) {
+// Query parses the query string of u. It refuses what cannot be decoded, and
+// parameters given twice that are no lists: they have two meanings.
+func Query(u *url.URL, lists ...string) (url.Values, error) {
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return nil, fault.New(fault.InvalidRequest, "The query string cannot be decoded.").WithReason("query-escape").Because(err)
+	}
+	for name, values := range q {
+		if len(values) > 1 && !slices.Contains(lists, name) {
+			return nil, serialization("The parameter %.100q is given twice.", name)
+		}
 	}
 	return q, nil
 }

@@ -308,6 +308,13 @@ func TestQueryAndMaxResults(t *testing.T) {
 	if _, err := restjson.Query(&url.URL{RawQuery: "a=%zz"}); !fault.Is(err, fault.InvalidRequest) {
 		t.Errorf("bad escape: %v", err)
 	}
+	twice := &url.URL{RawQuery: "tagKeys=a&tagKeys=b&maxResults=1"}
+	if _, err := restjson.Query(twice); !fault.Is(err, fault.InvalidRequest) {
+		t.Errorf("a parameter twice: %v", err)
+	}
+	if q, err := restjson.Query(twice, "tagKeys"); err != nil || len(q["tagKeys"]) != 2 {
+		t.Errorf("a list: %v, %v", q, err)
+	}
 }
 
 func TestPages(t *testing.T) {
