@@ -115,6 +115,7 @@ type exchange struct {
 	given *ExplainRequest
 
 	caller      iam.Caller
+	agent       bool // explain: caller stands for an agent on the pod's node
 	cluster     *cluster.Cluster
 	claims      satoken.Claims
 	association *association.Association
@@ -170,10 +171,7 @@ func (e *exchange) run(ctx context.Context) error {
 // stale reports whether a refusal may be due to an old view, and returns the
 // newer one. A refusal that records of the store had no part in is final.
 func (e *exchange) stale(ctx context.Context, err error) (bool, *store.View, error) {
-	if err == nil || e.cluster == nil && !fault.Is(err, fault.NotFound) {
-		return false, nil, nil
-	}
-	if fault.Is(err, fault.ExpiredToken) || fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable) {
+	if err == nil || e.cluster == nil && !fault.Is(err, fault.NotFound) || final(err) {
 		return false, nil, nil
 	}
 	fresh, ferr := e.s.Store.Fence(ctx)
@@ -181,6 +179,24 @@ func (e *exchange) stale(ctx context.Context, err error) (bool, *store.View, err
 		return false, nil, fault.New(fault.Unavailable, "The store cannot be read, so the refusal cannot be confirmed.").WithReason("store-unavailable").Because(errors.Join(ferr, err))
 	}
 	return fresh.Revision() != e.view.Revision(), fresh, nil
+}
+
+// final tells refusals that no newer record can change. Of a token's faults
+// only those of key and issuer depend on the cluster's record; so nobody can
+// make the store work by sending tokens that are merely wrong.
+func final(err error) bool {
+	f := fault.As(err)
+	switch f.Kind {
+	case fault.Internal, fault.Unavailable, fault.ExpiredToken:
+		return true
+	case fault.InvalidToken:
+		switch f.Reason {
+		case satoken.ReasonSignature, satoken.ReasonUnknownKey, satoken.ReasonAlgorithm, satoken.ReasonIssuer:
+			return false
+		}
+		return true
+	}
+	return false
 }
 
 // refused adds what is known of pod and association to a refusal, for audit.

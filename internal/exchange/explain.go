@@ -4,9 +4,12 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 
+	"podid/internal/cluster"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/policy"
@@ -92,7 +95,8 @@ type Explanation struct {
 }
 
 // Explain runs the exchange's own steps in trace mode on the newest records
-// and issues nothing. It needs podid:Explain on the cluster.
+// and issues nothing. The caller step stands for the agents of the cluster's
+// node role, when there is one. It needs podid:Explain on the cluster.
 func (s *Service) Explain(ctx context.Context, caller iam.Caller, in ExplainRequest) (*Explanation, error) {
 	v, err := s.Store.Fence(ctx)
 	if err != nil {
@@ -102,9 +106,15 @@ func (s *Service) Explain(ctx context.Context, caller iam.Caller, in ExplainRequ
 	if err := s.Authz.Authorize(ctx, caller, e.query(ActionExplain)); err != nil {
 		return nil, err
 	}
+	if in.Token == "" && (in.Namespace == "" || in.ServiceAccount == "") {
+		return nil, fault.New(fault.InvalidParameter, "Either a token or namespace and service account are required.").WithReason("missing-parameter")
+	}
 	e.claims = satoken.Claims{Namespace: in.Namespace, ServiceAccount: in.ServiceAccount, PodName: in.Pod, PodUID: in.PodUID, NodeName: in.Node}
-	e.caller = iam.Caller{}
-	out := &Explanation{WouldIssue: e.explain(ctx)}
+	e.caller, e.agent = e.nodeAgent()
+	out := &Explanation{}
+	if out.WouldIssue, err = e.explain(ctx); err != nil {
+		return nil, err
+	}
 	out.Steps = e.trace.reports
 	if out.WouldIssue {
 		out.Actions, err = e.answer(ctx, in.Actions)
@@ -112,8 +122,31 @@ func (s *Service) Explain(ctx context.Context, caller iam.Caller, in ExplainRequ
 	return out, err
 }
 
-// explain runs every step it can and reports whether none failed.
-func (e *exchange) explain(ctx context.Context) bool {
+// NodeRoleName is the name of the role that a cluster's agents sign with, as
+// registration makes it.
+func NodeRoleName(clusterName string) string { return "podid-node-" + clusterName }
+
+// nodeAgent is a session of the cluster's node role, if cluster and role are
+// there: the caller that an exchange ordinarily has.
+func (e *exchange) nodeAgent() (iam.Caller, bool) {
+	c, ok := cluster.Clusters.Get(e.view, e.s.Scope, e.in.ClusterName)
+	if !ok {
+		return iam.Caller{}, false
+	}
+	role, ok := iam.FindRole(e.view, c.Account, NodeRoleName(c.Name))
+	if !ok {
+		return iam.Caller{}, false
+	}
+	now := e.s.Now()
+	return sessionCaller(&session.Session{
+		Partition: role.Partition, Account: role.Account, RoleID: role.ID, RolePath: role.Path, RoleName: role.Name, Name: "explain",
+		Issued: now, Expires: now.Add(time.Hour), FederatedProvider: c.ProviderARN(), Node: session.Node{ClusterUID: c.UID, Name: e.claims.NodeName},
+	}, role), true
+}
+
+// explain runs every step it can and reports whether none failed. A store that
+// is away is an error: it says nothing about the exchange.
+func (e *exchange) explain(ctx context.Context) (bool, error) {
 	failed := false
 	for i := range steps {
 		st := &steps[i]
@@ -131,25 +164,37 @@ func (e *exchange) explain(ctx context.Context) bool {
 		before := len(e.trace.reports)
 		err := st.run(ctx, e)
 		switch {
+		case fault.Is(err, fault.Unavailable):
+			return false, err
 		case err != nil:
 			failed = true
 			if len(e.trace.reports) == before || e.trace.reports[len(e.trace.reports)-1].Verdict != Fail {
-				e.trace.Report(failure(st.name, err))
+				rep := failure(st.name, err)
+				rep.Note = e.trace.pending
+				e.trace.Report(rep)
 			}
 		case len(e.trace.reports) == before: // an Issuer reports its own steps
 			e.trace.Report(StepReport{Step: st.name, Verdict: Pass, Note: e.trace.pending})
 		}
 	}
-	return !failed
+	return !failed, nil
 }
 
 func failure(name string, err error) StepReport {
 	f := fault.As(err)
+	if f.Kind == fault.Internal {
+		return StepReport{Step: name, Verdict: Fail, Reason: cmp.Or(f.Reason, "internal"), Message: "An internal error."}
+	}
 	return StepReport{Step: name, Verdict: Fail, Reason: f.Reason, Message: f.Message, Detail: f.Detail}
 }
 
+const dependsOnAgent = "not checked: it depends on the agent that asks"
+
 func skipCaller(e *exchange) string {
-	return "not checked: it depends on the agent that asks"
+	if !e.agent && e.in.ClusterName != "" {
+		return dependsOnAgent + "; there is no role " + NodeRoleName(e.in.ClusterName)
+	}
+	return ""
 }
 
 func skipToken(e *exchange) string {
@@ -159,7 +204,17 @@ func skipToken(e *exchange) string {
 	return ""
 }
 
-func skipNode(e *exchange) string { return "not checked: it depends on the agent that asks" }
+// skipNode: without the agent's role, or without the pod's node, there are not
+// two nodes to compare.
+func skipNode(e *exchange) string {
+	switch {
+	case !e.agent:
+		return dependsOnAgent
+	case e.given.Token == "" && e.given.Node == "" && e.cluster.NodeBinding != cluster.NodeBindingOff:
+		return "not checked: the pod's node is not known"
+	}
+	return ""
+}
 
 // answer asks what the session would be allowed.
 func (e *exchange) answer(ctx context.Context, questions []ActionQuestion) ([]ActionAnswer, error) {

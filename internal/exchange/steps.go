@@ -36,6 +36,9 @@ func (e *exchange) query(action string) iam.Query {
 }
 
 func checkCaller(ctx context.Context, e *exchange) error {
+	if e.agent {
+		e.trace.note("a session of the cluster's node role %s", e.caller.Role.Name)
+	}
 	return e.s.Authz.Authorize(ctx, e.caller, e.query(ActionAssume))
 }
 
@@ -77,9 +80,9 @@ func checkToken(ctx context.Context, e *exchange) error {
 // checkNode binds the pod's node to the agent's. The agent's node is a field
 // of its sealed session that only the server sets.
 func checkNode(ctx context.Context, e *exchange) error {
-	reason, message := nodeMismatch(e.cluster, callerNode(e.caller), e.claims)
+	reason, message := nodeMismatch(e.cluster, e.callerNode(), e.claims)
 	if reason == "" {
-		e.trace.note("node %s", e.claims.NodeName)
+		e.noteNode()
 		return nil
 	}
 	anyNode, err := e.s.Authz.Allowed(ctx, e.caller, e.query(ActionAnyNode))
@@ -94,11 +97,29 @@ func checkNode(ctx context.Context, e *exchange) error {
 	return fault.New(fault.AccessDenied, "%s", message).WithReason(reason)
 }
 
-func callerNode(c iam.Caller) session.Node {
-	if c.Session == nil {
+// callerNode is the node that the caller has proven. An explained exchange is
+// that of an agent on the pod's own node.
+func (e *exchange) callerNode() session.Node {
+	switch {
+	case e.agent && e.cluster != nil:
+		return session.Node{ClusterUID: e.cluster.UID, Name: e.claims.NodeName, UID: e.claims.NodeUID}
+	case e.caller.Session == nil:
 		return session.Node{}
 	}
-	return c.Session.Node
+	return e.caller.Session.Node
+}
+
+func (e *exchange) noteNode() {
+	switch {
+	case e.cluster.NodeBinding == cluster.NodeBindingOff:
+		e.trace.note("the cluster does not bind tokens to nodes")
+	case e.agent && e.claims.NodeName != "":
+		e.trace.note("asked by the agent of node %s; by that of another node it is refused", e.claims.NodeName)
+	case e.claims.NodeName == "":
+		e.trace.note("the token names no node, and the cluster does not require one")
+	default:
+		e.trace.note("node %s", e.claims.NodeName)
+	}
 }
 
 // nodeMismatch returns why the caller may not ask for a pod of that node, or
@@ -113,10 +134,10 @@ func nodeMismatch(c *cluster.Cluster, caller session.Node, claims satoken.Claims
 	switch {
 	case caller.ClusterUID != "" && caller.ClusterUID != c.UID:
 		return "node-other-cluster", "The caller's node belongs to another cluster than the pod."
-	case caller.Name == "" && required:
-		return "node-identity-missing", "The caller has no node identity, and the cluster requires one (nodeBinding)."
 	case claims.NodeName == "" && required:
 		return "token-node-missing", "The pod's token does not name its node, and the cluster requires it (nodeBinding)."
+	case caller.Name == "" && required:
+		return "node-identity-missing", "The caller has no node identity, and the cluster requires one (nodeBinding)."
 	case caller.Name == "" || claims.NodeName == "":
 		return "", ""
 	case caller.Name != claims.NodeName || caller.UID != claims.NodeUID:
@@ -142,7 +163,7 @@ func issue(ctx context.Context, e *exchange) error {
 		return err
 	}
 	e.issued, err = e.s.Issuer.Issue(ctx, e.view, &Order{
-		Cluster: e.cluster, Association: e.association, Caller: callerNode(e.caller), SessionName: name, DryRun: e.trace != nil,
+		Cluster: e.cluster, Association: e.association, Caller: e.callerNode(), SessionName: name, DryRun: e.trace != nil,
 		Pod: Pod{
 			Namespace: e.claims.Namespace, ServiceAccount: e.claims.ServiceAccount, Name: e.claims.PodName, UID: e.claims.PodUID,
 			Node: e.claims.NodeName, NodeUID: e.claims.NodeUID,

@@ -211,7 +211,7 @@ func Refused(g *Grant, req *policy.AssumeRole) *fault.Error {
 // reasonOf names the refusal: which action, and on which side.
 func reasonOf(a policy.ActionExplanation) string {
 	action := map[string]string{"sts:TagSession": "-tag-session", "sts:SetSourceIdentity": "-source-identity"}[a.Action]
-	if a.Explanation.Decision.Cause == policy.NoTrustAllow || a.Explanation.Decision.Explicit {
+	if kind := a.Explanation.Kind(); kind == "trust policy" || kind == "" {
 		return "trust-policy-denied" + action
 	}
 	return "assume-role-denied" + action

@@ -36,6 +36,10 @@ const (
 	TargetLifetime = 59 * time.Minute
 )
 
+// unauthorized is what EKS Auth says of a role that it may not assume, whatever
+// the reason.
+const unauthorized = "Unauthorized Exception! EKS does not have permissions to assume the associated role."
+
 // STS is what the issuer needs of the Security Token Service.
 type STS interface {
 	Request(ctx context.Context, r store.Reader, g *sts.Grant) (*policy.AssumeRole, error)
@@ -125,12 +129,12 @@ func refusal(err error) error {
 		return err
 	}
 	f := *fault.As(err)
-	f.Message = "Unauthorized Exception! EKS does not have permissions to assume the associated role."
+	f.Message = unauthorized
 	return &f
 }
 
 func (i *Issuer) firstHop(r store.Reader, o *exchange.Order) (hop, error) {
-	role, err := findRole(r, o.Association.RoleARN)
+	role, err := findRole(r, o.Cluster.Account, o.Association.RoleARN)
 	if err != nil {
 		return hop{}, err
 	}
@@ -150,7 +154,7 @@ func (i *Issuer) firstHop(r store.Reader, o *exchange.Order) (hop, error) {
 // session tags are transitive, so they come along as request tags; without
 // tags the external id stands for the service account instead.
 func (i *Issuer) targetHop(r store.Reader, o *exchange.Order, first hop) (hop, error) {
-	role, err := findRole(r, o.Association.TargetRoleARN)
+	role, err := findRole(r, o.Cluster.Account, o.Association.TargetRoleARN)
 	if err != nil {
 		return hop{}, err
 	}
@@ -176,14 +180,21 @@ func serviceGrant(c *cluster.Cluster, role *iam.Role) *sts.Grant {
 	}
 }
 
-func findRole(r store.Reader, roleARN string) (*iam.Role, error) {
-	if ref, err := arn.ParseRole(roleARN); err == nil {
+// findRole finds the role by its whole ARN. Roles of other accounts are not
+// ours to issue: this issuer holds one account.
+func findRole(r store.Reader, account, roleARN string) (*iam.Role, error) {
+	reason := "role-not-found"
+	ref, err := arn.ParseRole(roleARN)
+	switch {
+	case err != nil:
+	case ref.Account != account:
+		reason = "role-other-account"
+	default:
 		if role, ok := iam.FindRole(r, ref.Account, ref.Name); ok && role.ARN() == roleARN {
 			return role, nil
 		}
 	}
-	return nil, fault.New(fault.AccessDenied, "Unauthorized Exception! EKS does not have permissions to assume the associated role.").
-		WithReason("role-not-found").WithDetail(map[string]string{"role": roleARN})
+	return nil, fault.New(fault.AccessDenied, "%s", unauthorized).WithReason(reason).WithDetail(map[string]string{"role": roleARN})
 }
 
 // podTags are the six session tags in AWS' order, all transitive.
@@ -215,13 +226,12 @@ func unknown(p exchange.Pod) []string {
 // Pod name, pod uid, session name and time are unknown then, and a condition
 // on an unknown passes.
 func (i *Issuer) CheckRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) error {
-	ref, err := arn.ParseRole(a.RoleARN)
-	if err != nil {
+	if _, err := arn.ParseRole(a.RoleARN); err != nil {
 		return fault.New(fault.InvalidParameter, "%s", err).WithReason("role-arn-malformed")
 	}
-	role, ok := iam.FindRole(r, ref.Account, ref.Name)
-	if !ok || role.ARN() != a.RoleARN {
-		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.").WithReason("role-not-found")
+	role, err := findRole(r, c.Account, a.RoleARN)
+	if err != nil {
+		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.").WithReason(fault.As(err).Reason)
 	}
 	tagged := i.createGrant(c, role)
 	tagged.Tags = podTags(c, exchange.Pod{Namespace: a.Namespace, ServiceAccount: a.ServiceAccount})
