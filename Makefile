@@ -18,9 +18,10 @@ FUZZTIME  ?= 5s
 FUZZ      ?= .
 BENCH     ?= .
 BENCHTIME ?= 1s
+LOADFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-clients lint fuzz bench generate verify clean
+.PHONY: help build demo test test-clients lint fuzz bench bench-e2e generate verify clean
 
 ##@ Everyday
 
@@ -53,6 +54,9 @@ fuzz: ## Fuzz every target for FUZZTIME=5s (FUZZ=regexp chooses targets)
 
 bench: ## Run the benchmarks with allocations (BENCH=regexp chooses, BENCHTIME=1s)
 	./tools/bench.sh '$(BENCH)' '$(BENCHTIME)'
+
+bench-e2e: build ## Measure server and agent end to end beside an empty handler (LOADFLAGS=-check: fail over a bound)
+	go run ./test/load -podid $(BIN)/podid -agent $(BIN)/podid-agent $(LOADFLAGS)
 
 ##@ Care
 

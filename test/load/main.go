@@ -55,8 +55,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	fs.StringVar(&o.server, "podid", "bin/podid", "the podid binary")
 	fs.StringVar(&o.agent, "agent", "bin/podid-agent", "the podid-agent binary; empty: leave the agent out")
-	fs.IntVar(&o.requests, "n", 4000, "requests per round")
-	fs.IntVar(&o.rounds, "rounds", 3, "rounds per target and protocol")
+	fs.IntVar(&o.requests, "n", 2500, "requests per round")
+	fs.IntVar(&o.rounds, "rounds", 5, "rounds per target and protocol")
 	fs.IntVar(&o.connections, "c", 16, "connections")
 	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
 	fs.DurationVar(&o.limit, "limit", 4*time.Minute, "bound of the whole run")

@@ -1,0 +1,98 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain is the floor when the measurement runs this program again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == floorCommand {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if err := floor(ctx, os.Args[2:], os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestSmoke makes every figure once, on little work and with no bound: that
+// the measurement works is a matter for tests, how fast podid is is not.
+func TestSmoke(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "../../cmd/podid", "../../cmd/podid-agent")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	var out bytes.Buffer
+	args := []string{"-podid", filepath.Join(dir, "podid"), "-agent", filepath.Join(dir, "podid-agent"), "-n", "40", "-rounds", "1", "-c", "4", "-settle", "10ms"}
+	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	line, table, _ := strings.Cut(out.String(), "\n")
+	var got struct {
+		ServerIdleBytes, AgentIdleBytes int64
+		Comparisons                     []comparison
+	}
+	if err := json.Unmarshal([]byte(line), &got); err != nil {
+		t.Fatalf("%v\n%s", err, line)
+	}
+	if len(got.Comparisons) != 3 || got.ServerIdleBytes == 0 || got.AgentIdleBytes == 0 {
+		t.Errorf("figures are missing:\n%s", line)
+	}
+	for _, want := range []string{"exchange, CPU, HTTP/1.1", "exchange, CPU, h2", "agent hit", "empty directory to ready", "agent, resident, idle"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in the table:\n%s", want, table)
+		}
+	}
+}
+
+func rounds(cpu ...time.Duration) (out []result) {
+	for _, c := range cpu {
+		out = append(out, result{requests: 10, cpu: 10 * c, wall: time.Second})
+	}
+	return out
+}
+
+func TestVerdict(t *testing.T) {
+	const us = time.Microsecond
+	fine := report{readyWall: time.Second, idleRSS: 1 << 20, agentRSS: 1 << 20, pairs: []*pair{
+		{name: "exchange", proto: http2, got: rounds(300*us, 100*us, 900*us), base: rounds(100*us, 50*us, 100*us)},
+	}}
+	if err := fine.verdict(); err != nil {
+		t.Errorf("a median of 3 times the floor is refused: %v", err)
+	}
+	over := report{readyWall: 2 * time.Second, idleRSS: 90 << 20, agentRSS: 16 << 20, pairs: []*pair{
+		{name: "agent hit", proto: plain1, got: rounds(17 * us), base: rounds(10 * us)},
+	}}
+	err := over.verdict()
+	for _, want := range []string{"agent hit", "ready after 2s", "idle server", "idle agent"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}
+
+func TestRefusesBadBounds(t *testing.T) {
+	for _, args := range [][]string{{"-n", "0"}, {"-rounds", "21"}, {"-c", "1000"}, {"-nonsense"}, {"-podid", "/nonexistent/podid"}} {
+		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+			t.Errorf("%v: no error", args)
+		}
+	}
+}
