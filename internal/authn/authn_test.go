@@ -324,7 +324,7 @@ func TestSessionExpires(t *testing.T) {
 	late := now.Add(time.Hour)
 	w.a.Now, w.minter.Now = func() time.Time { return late }, func() time.Time { return late }
 	_, err := w.authenticate(call{creds: creds, service: "eks", at: late})
-	if f := fault.As(err); f.Kind != fault.ExpiredToken || f.Reason != "session-expired" {
+	if f := fault.As(err); f.Kind != fault.ExpiredCredentials || f.Reason != "session-expired" {
 		t.Errorf("%v %q", f.Kind, f.Reason)
 	}
 }

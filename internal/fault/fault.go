@@ -30,7 +30,8 @@ const (
 	DeleteConflict                    // the thing to be deleted is in use
 	LimitExceeded                     // a quota is reached
 	AccessDenied                      // the caller may not
-	ExpiredToken                      // a token or session was good and is over
+	ExpiredToken                      // a token in the request was good and is over
+	ExpiredCredentials                // the caller's own session is over
 	InvalidToken                      // a token was never good here
 	MissingAuthentication             // the request is not signed
 	UnknownAccessKey                  // the access key id or security token is unknown

@@ -72,7 +72,7 @@ func Utilization(c Credentials) int {
 
 // Open reads a token that came with an access key id. The secret it returns
 // is proven only when the request's signature fits it. Faults: InvalidToken
-// for a token that no key here opens, ExpiredToken. The session is shared with
+// for a token that no key here opens, ExpiredCredentials. The session is shared with
 // later callers: it must not be changed.
 func (m *Minter) Open(ctx context.Context, accessKeyID, token string) (*Session, secret.String, error) {
 	none := secret.String{}
@@ -98,7 +98,7 @@ func (m *Minter) Open(ctx context.Context, accessKeyID, token string) (*Session,
 		m.Opened.put(accessKeyID, token, o)
 	}
 	if !m.Now().Before(o.session.Expires) {
-		return nil, none, fault.New(fault.ExpiredToken, "The security token included in the request is expired").WithReason("session-expired")
+		return nil, none, fault.New(fault.ExpiredCredentials, "The security token included in the request is expired").WithReason("session-expired")
 	}
 	return o.session, o.secret, nil
 }

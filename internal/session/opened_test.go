@@ -37,7 +37,7 @@ func TestOpenCache(t *testing.T) {
 		}
 	}
 	stale := &Minter{Keys: m.Keys, Rand: m.Rand, Now: func() time.Time { return now.Add(6 * time.Hour) }, Account: m.Account, Partition: m.Partition, Opened: m.Opened}
-	if _, _, err := stale.Open(t.Context(), id, token); !fault.Is(err, fault.ExpiredToken) {
+	if _, _, err := stale.Open(t.Context(), id, token); !fault.Is(err, fault.ExpiredCredentials) {
 		t.Errorf("expired: %v", err)
 	}
 	_, others := newMinter(t)

@@ -227,7 +227,7 @@ func TestOpenRefuses(t *testing.T) {
 		reason    string
 	}{
 		{"good until the last second", &justBefore, id, token, 0, ""},
-		{"expired", &later, id, token, fault.ExpiredToken, "session-expired"},
+		{"expired", &later, id, token, fault.ExpiredCredentials, "session-expired"},
 		{"empty", m, id, "", fault.UnknownAccessKey, "session-token-malformed"},
 		{"not base64", m, id, "!!!!!!!!!!!!", fault.UnknownAccessKey, "session-token-malformed"},
 		{"too long", m, id, token + strings.Repeat("A", MaxTokenBytes), fault.UnknownAccessKey, "session-token-malformed"},

@@ -76,9 +76,8 @@ func securityException(op call.Operation, f *fault.Error) Exception {
 	case fault.AccessDenied:
 		return Exception{"AccessDenied", http.StatusForbidden, "Access Denied"}
 	case fault.ExpiredToken:
-		if op.Anonymous {
-			return Exception{"ExpiredTokenException", http.StatusBadRequest, "Token expired"}
-		}
+		return Exception{"ExpiredTokenException", http.StatusBadRequest, "Token expired"}
+	case fault.ExpiredCredentials:
 		return Exception{"ExpiredToken", http.StatusForbidden, "The security token included in the request is expired"}
 	case fault.InvalidToken:
 		if op.Anonymous {

@@ -52,6 +52,7 @@ func DefaultErrors() Errors {
 		fault.LimitExceeded:         {"ResourceLimitExceededException", bad},
 		fault.AccessDenied:          {"AccessDeniedException", forbidden},
 		fault.ExpiredToken:          {"ExpiredTokenException", forbidden},
+		fault.ExpiredCredentials:    {"ExpiredTokenException", forbidden},
 		fault.InvalidToken:          {"UnrecognizedClientException", forbidden},
 		fault.MissingAuthentication: {"MissingAuthenticationTokenException", forbidden},
 		fault.UnknownAccessKey:      {"UnrecognizedClientException", forbidden},
