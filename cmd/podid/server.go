@@ -44,8 +44,8 @@ or a field of the --config file, in this order of precedence.
 		SilenceErrors: true,
 	}
 	flags.AddTo(cmd.PersistentFlags())
-	load := func() (controlplane.Config, error) {
-		settings, err := flags.Load(serverconfig.OS())
+	load := func(env serverconfig.Env) (controlplane.Config, error) {
+		settings, err := flags.Load(env)
 		if err != nil {
 			return controlplane.Config{}, err
 		}
@@ -53,8 +53,9 @@ or a field of the --config file, in this order of precedence.
 			Settings: settings, Release: version, Log: newLog(stderr, settings), Now: time.Now, Rand: rand.Reader, Stdout: stdout,
 		}, nil
 	}
+	loadData := func() (controlplane.Config, error) { return load(dataEnv()) }
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := load()
+		cfg, err := load(serverconfig.OS())
 		if err != nil {
 			return err
 		}
@@ -68,8 +69,23 @@ or a field of the --config file, in this order of precedence.
 		cfg.Log.Info("podid server is ready", "address", cp.Addr().String(), "account", cp.Account().ID, "region", cp.Account().Region, "ca", cp.CAFile(), "release", version)
 		return cp.Run(cmd.Context())
 	}
-	cmd.AddCommand(resetAdminCommand(load, stdout), snapshotCommand(load, stdout))
+	cmd.AddCommand(resetAdminCommand(loadData, stdout), snapshotCommand(loadData, stdout))
 	return cmd
+}
+
+// dataEnv is the environment for commands that work on data which names its
+// account and region itself: neither has to be given.
+func dataEnv() serverconfig.Env {
+	env := serverconfig.OS()
+	given := env.Lookup
+	env.Lookup = func(name string) (string, bool) {
+		if v, ok := given(name); ok {
+			return v, true
+		}
+		v, ok := map[string]string{"PODID_ACCOUNT_ID": "000000000000", "PODID_REGION": "us-east-1"}[name]
+		return v, ok
+	}
+	return env
 }
 
 func newLog(w io.Writer, s serverconfig.Config) *slog.Logger {
@@ -89,7 +105,7 @@ func resetAdminCommand(load loader, stdout io.Writer) *cobra.Command {
 		Long: `Give podid-admin a new key and AdministratorAccess back. All other keys and policies of the
 user are taken away. It works on the data directory only, while the server is stopped:
 whoever holds the data directory holds the root key, and needs no other permission.`,
-		Example: `  podid server reset-admin --data-dir /var/lib/podid --account-id 111122223333 --region us-west-2`,
+		Example: `  podid server reset-admin --data-dir /var/lib/podid`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load()
@@ -116,7 +132,7 @@ the root key file is needed as well. Keep the two apart.`,
 		Use:     "save FILE",
 		Short:   "Write a consistent copy of the store to a file",
 		Long:    "Write a consistent copy of the store to FILE: of a stopped server's data directory, or of the etcd at --etcd-endpoints at any time.",
-		Example: `  podid server snapshot save backup.db --data-dir /var/lib/podid --account-id 111122223333 --region us-west-2`,
+		Example: `  podid server snapshot save backup.db --data-dir /var/lib/podid`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := load()
@@ -133,7 +149,7 @@ the root key file is needed as well. Keep the two apart.`,
 		Use:     "restore FILE",
 		Short:   "Make the store of an empty data directory from a snapshot",
 		Long:    "Make the store of a data directory from FILE. The directory must not hold a store; put the root key in place first or after.",
-		Example: `  podid server snapshot restore backup.db --data-dir /var/lib/podid --account-id 111122223333 --region us-west-2`,
+		Example: `  podid server snapshot restore backup.db --data-dir /var/lib/podid`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := load()
