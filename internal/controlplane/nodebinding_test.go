@@ -55,7 +55,7 @@ func TestNodeBinding(t *testing.T) {
 		{"required", "other node", withNode, "node-other-node"},
 		{"required", "no node", withNode, "node-identity-missing"},
 		{"required", "own node", without, "token-node-missing"},
-		{"required", "no node", without, "node-identity-missing"},
+		{"required", "no node", without, "token-node-missing"},
 		{"ifPresent", "own node", withNode, ""},
 		{"ifPresent", "other node", withNode, "node-other-node"},
 		{"ifPresent", "no node", withNode, ""},
