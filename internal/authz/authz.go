@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"podid/internal/fault"
@@ -29,6 +30,8 @@ type Authorizer struct {
 	Now      func() time.Time
 	Region   string
 	OrgID    string // aws:PrincipalOrgID and aws:ResourceOrgID; "" = no organisation
+
+	contexts sync.Pool // of *policy.Context
 }
 
 // Bounds are the documents that bind a caller, and the caller as policies
@@ -45,22 +48,18 @@ type Bounds struct {
 // Authorize returns nil when the caller may do q, else a fault of kind
 // AccessDenied with the explanation as its detail.
 func (a *Authorizer) Authorize(ctx context.Context, c iam.Caller, q iam.Query) error {
-	in, err := a.input(ctx, a.Store.View(), c, q)
-	if err != nil {
+	if ok, err := a.Allowed(ctx, c, q); ok || err != nil {
 		return err
-	}
-	if d := policy.Evaluate(in); d.Allowed {
-		return nil
 	}
 	// A policy that another replica attached a moment ago must count.
 	v, err := a.Store.Fence(ctx)
 	if err != nil {
 		return fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
 	}
-	if in, err = a.input(ctx, v, c, q); err != nil {
+	x, err := a.Explain(ctx, v, c, q)
+	if err != nil {
 		return err
 	}
-	x := policy.Explain(in)
 	if x.Decision.Allowed {
 		return nil
 	}
@@ -69,7 +68,15 @@ func (a *Authorizer) Authorize(ctx context.Context, c iam.Caller, q iam.Query) e
 
 // Allowed is Authorize without the words: a question, not a demand.
 func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bool, error) {
-	in, err := a.input(ctx, a.Store.View(), c, q)
+	k, ok := a.contexts.Get().(*policy.Context)
+	if !ok {
+		k = &policy.Context{}
+	}
+	defer func() {
+		k.Reset() // also of what it refers to
+		a.contexts.Put(k)
+	}()
+	in, err := a.input(ctx, a.Store.View(), k, c, q)
 	if err != nil {
 		return false, err
 	}
@@ -78,7 +85,7 @@ func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bo
 
 // Explain returns the decision on q and what led to it, on the view given.
 func (a *Authorizer) Explain(ctx context.Context, v *store.View, c iam.Caller, q iam.Query) (policy.Explanation, error) {
-	in, err := a.input(ctx, v, c, q)
+	in, err := a.input(ctx, v, &policy.Context{}, c, q)
 	if err != nil {
 		return policy.Explanation{}, err
 	}
@@ -128,12 +135,12 @@ func within(kind string) string {
 	return " in a " + kind
 }
 
-func (a *Authorizer) input(ctx context.Context, r store.Reader, c iam.Caller, q iam.Query) (*policy.Input, error) {
+// input puts the query into the evaluator's words, its keys into the empty k.
+func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Context, c iam.Caller, q iam.Query) (*policy.Input, error) {
 	b, err := a.Bounds(r, c)
 	if err != nil {
 		return nil, err
 	}
-	k := &policy.Context{}
 	a.CallerKeys(ctx, k, b.Caller)
 	for _, key := range q.Keys {
 		if key.Multi || len(key.Values) != 1 {
