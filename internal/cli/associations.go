@@ -4,115 +4,252 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
-	"github.com/aws/aws-sdk-go-v2/service/eks/types"
+	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	"github.com/spf13/cobra"
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/setup"
 )
 
+const associationNoun = "podidentityassociation"
+
 var associationAliases = []string{"podidentityassociations", "pia"}
 
-// subject names a service account of a cluster.
+// subject is a service account in a cluster.
 type subject struct{ cluster, namespace, serviceAccount string }
 
-func (s *subject) flags(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&s.cluster, "cluster", "", "`name` of the cluster")
-	f.StringVar(&s.namespace, "namespace", "", "`namespace` of the service account")
-	f.StringVar(&s.serviceAccount, "service-account-name", "", "`name` of the service account")
+func (a *app) subjectFlags(cmd *cobra.Command, s *subject) {
+	a.clusterFlag(cmd, &s.cluster)
+	cmd.Flags().StringVar(&s.namespace, "namespace", "", "`namespace` of the service account")
+	cmd.Flags().StringVar(&s.serviceAccount, "service-account-name", "", "`name` of the service account")
 }
 
-// associationJSON is an association as -o json and yaml show it: AWS' names.
-type associationJSON struct {
-	AssociationArn     string            `json:"associationArn"`
-	AssociationID      string            `json:"associationId"`
+func (a *app) clusterFlag(cmd *cobra.Command, name *string) {
+	cmd.Flags().StringVar(name, "cluster", a.lookup("PODID_CLUSTER"), "`name` of the cluster (PODID_CLUSTER)")
+	register(cmd, "cluster", a.completeClusters)
+}
+
+func (s subject) check() error {
+	return missing("cluster", s.cluster, "namespace", s.namespace, "service-account-name", s.serviceAccount)
+}
+
+// association is an association in JSON and YAML, with AWS' member names.
+type association struct {
 	ClusterName        string            `json:"clusterName"`
 	Namespace          string            `json:"namespace"`
 	ServiceAccount     string            `json:"serviceAccount"`
-	RoleArn            string            `json:"roleArn,omitempty"`
+	RoleArn            string            `json:"roleArn"`
+	AssociationArn     string            `json:"associationArn"`
+	AssociationID      string            `json:"associationId"`
 	TargetRoleArn      string            `json:"targetRoleArn,omitempty"`
 	ExternalID         string            `json:"externalId,omitempty"`
-	Policy             string            `json:"policy,omitempty"`
 	DisableSessionTags bool              `json:"disableSessionTags"`
+	Policy             string            `json:"policy,omitempty"`
 	OwnerArn           string            `json:"ownerArn,omitempty"`
-	Tags               map[string]string `json:"tags,omitempty"`
+	Tags               map[string]string `json:"tags"`
 	CreatedAt          time.Time         `json:"createdAt"`
 	ModifiedAt         time.Time         `json:"modifiedAt"`
 }
 
-func associationOf(p *types.PodIdentityAssociation) associationJSON {
-	return associationJSON{
-		AssociationArn: aws.ToString(p.AssociationArn), AssociationID: aws.ToString(p.AssociationId), ClusterName: aws.ToString(p.ClusterName),
-		Namespace: aws.ToString(p.Namespace), ServiceAccount: aws.ToString(p.ServiceAccount), RoleArn: aws.ToString(p.RoleArn),
-		TargetRoleArn: aws.ToString(p.TargetRoleArn), ExternalID: aws.ToString(p.ExternalId), Policy: aws.ToString(p.Policy),
-		DisableSessionTags: aws.ToBool(p.DisableSessionTags), OwnerArn: aws.ToString(p.OwnerArn), Tags: p.Tags,
-		CreatedAt: aws.ToTime(p.CreatedAt).UTC(), ModifiedAt: aws.ToTime(p.ModifiedAt).UTC(),
+func newAssociation(a *ekstypes.PodIdentityAssociation) association {
+	out := association{
+		ClusterName: aws.ToString(a.ClusterName), Namespace: aws.ToString(a.Namespace), ServiceAccount: aws.ToString(a.ServiceAccount),
+		RoleArn: aws.ToString(a.RoleArn), AssociationArn: aws.ToString(a.AssociationArn), AssociationID: aws.ToString(a.AssociationId),
+		TargetRoleArn: aws.ToString(a.TargetRoleArn), ExternalID: aws.ToString(a.ExternalId), DisableSessionTags: aws.ToBool(a.DisableSessionTags),
+		Policy: aws.ToString(a.Policy), OwnerArn: aws.ToString(a.OwnerArn), Tags: a.Tags, CreatedAt: aws.ToTime(a.CreatedAt), ModifiedAt: aws.ToTime(a.ModifiedAt),
 	}
+	if out.Tags == nil {
+		out.Tags = map[string]string{}
+	}
+	return out
 }
 
-func (a *app) printAssociations(value any, list ...associationJSON) error {
-	t := table{head: []string{"ASSOCIATION ID", "CLUSTER", "NAMESPACE", "SERVICE ACCOUNT", "ROLE", "TARGET ROLE"}}
-	for _, p := range list {
-		t.rows = append(t.rows, []string{p.AssociationID, p.ClusterName, p.Namespace, p.ServiceAccount, dash(roleName(p.RoleArn)), dash(roleName(p.TargetRoleArn))})
+func (x association) fields(w io.Writer) error {
+	return fields(w, "association", x.AssociationID, "arn", x.AssociationArn, "cluster", x.ClusterName, "namespace", x.Namespace,
+		"service account", x.ServiceAccount, "role", x.RoleArn, "target role", x.TargetRoleArn, "external id", x.ExternalID,
+		"session tags", map[bool]string{false: "on", true: "off"}[x.DisableSessionTags], "session policy", x.Policy, "owner", x.OwnerArn,
+		"tags", tagText(x.Tags), "created", x.CreatedAt.Format(time.RFC3339), "modified", x.ModifiedAt.Format(time.RFC3339))
+}
+
+func (a *app) printAssociation(p *ekstypes.PodIdentityAssociation) error {
+	x := newAssociation(p)
+	return a.print(x, x.fields)
+}
+
+func (a *app) createAssociation() *cobra.Command {
+	var s subject
+	var in setup.AssociationInput
+	var disable, yes bool
+	cmd := &cobra.Command{
+		Use: associationNoun, Aliases: associationAliases,
+		Short: "Give the pods of a service account a role",
+		Long: `Give the pods of a service account a role.
+
+With --role-name the role is created: its trust policy lets pods.eks.amazonaws.com assume it
+(sts:AssumeRole, sts:TagSession) for this account and this cluster only, and the policies of
+--permission-policy-arns are attached. With --role-arn a role that exists is used; when its
+trust policy does not name this cluster yet, --extend-trust adds it and shows the difference
+first. One role can serve many service accounts, namespaces and clusters.
+
+It is all or nothing: when a step fails, the steps before are undone.
+Neither namespace nor service account need exist yet.`,
+		Example: `  # a new role that reads S3
+  podid create podidentityassociation --cluster my-cluster --namespace s3-app-ns \
+    --service-account-name s3-app-sa --role-name s3-app-role \
+    --permission-policy-arns arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess
+
+  # the same role for a second cluster
+  podid create podidentityassociation --cluster other --namespace s3-app-ns \
+    --service-account-name s3-app-sa --role-arn arn:aws:iam::111122223333:role/s3-app-role --extend-trust
+
+  # a role in another account, through a role of this one
+  podid create pia --cluster my-cluster --namespace batch --service-account-name nightly \
+    --role-arn arn:aws:iam::111122223333:role/hop --target-role-arn arn:aws:iam::444455556666:role/reports`,
+		Args: upTo(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errorsFirst(s.check(), checkRoleFlags(&in)); err != nil {
+				return err
+			}
+			var err error
+			if in.Policy, err = document("policy", in.Policy); err != nil {
+				return err
+			}
+			in.Cluster, in.Namespace, in.ServiceAccount, in.Progress = s.cluster, s.namespace, s.serviceAccount, a.progress
+			if cmd.Flags().Changed("disable-session-tags") {
+				in.DisableSessionTags = &disable
+			}
+			in.Confirm = func(diff string) (bool, error) {
+				fmt.Fprint(a.Err, diff)
+				return a.confirm(cmd.Context(), yes, "Change the trust policy?")
+			}
+			c, err := a.clients(cmd.Context())
+			if err != nil {
+				return err
+			}
+			made, err := setup.CreateAssociation(cmd.Context(), c, in)
+			if err != nil {
+				return err
+			}
+			a.say("created association %s", aws.ToString(made.AssociationId))
+			return a.printAssociation(made)
+		},
 	}
-	return a.print(value, t)
+	a.subjectFlags(cmd, &s)
+	f := cmd.Flags()
+	f.StringVar(&in.RoleName, "role-name", "", "create a role of this `name`")
+	f.StringSliceVar(&in.PolicyARNs, "permission-policy-arns", nil, "`ARNs` of policies to attach to the new role, separated by commas")
+	f.StringVar(&in.RoleARN, "role-arn", "", "use the role of this `ARN`")
+	f.BoolVar(&in.ExtendTrust, "extend-trust", false, "add the cluster to the trust policy of --role-arn")
+	f.BoolVarP(&yes, "yes", "y", false, "do not ask before the trust policy changes")
+	f.StringVar(&in.TargetRoleARN, "target-role-arn", "", "`ARN` of a role, of any account, that is assumed through the first")
+	f.BoolVar(&disable, "disable-session-tags", false, "do not add the six session tags of cluster, namespace, service account and pod")
+	f.StringVar(&in.Policy, "policy", "", "session policy: `JSON` or @file; needs --disable-session-tags")
+	f.StringToStringVar(&in.Tags, "tags", nil, "`tags` of the association and of a new role: key=value,…")
+	return cmd
+}
+
+func checkRoleFlags(in *setup.AssociationInput) error {
+	switch {
+	case in.RoleName == "" && in.RoleARN == "":
+		return usagef("--role-name, for a new role, or --role-arn is needed")
+	case in.RoleName != "" && in.RoleARN != "":
+		return usagef("--role-name creates a role and --role-arn uses one: give one of them")
+	case in.RoleARN != "" && len(in.PolicyARNs) > 0:
+		return usagef("--permission-policy-arns belongs to --role-name: the role of --role-arn is not changed but by --extend-trust")
+	case in.RoleName != "" && in.ExtendTrust:
+		return usagef("--extend-trust belongs to --role-arn: a new role trusts the cluster")
+	}
+	return nil
+}
+
+// errorsFirst is the first error.
+func errorsFirst(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNobody = errors.New("nobody answered, nothing was changed; --yes answers in advance")
+
+// confirm asks on standard error and reads the answer. Without an answer
+// nothing is done.
+func (a *app) confirm(ctx context.Context, yes bool, question string) (bool, error) {
+	if yes {
+		return true, nil
+	}
+	fmt.Fprintf(a.Err, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() { // ends with the program at the latest: a terminal's read cannot be interrupted
+		line, err := bufio.NewReader(a.In).ReadString('\n')
+		if err != nil && line == "" {
+			close(answer)
+			return
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return false, ctx.Err()
+	case line, answered := <-answer:
+		if !answered {
+			return false, errNobody
+		}
+		return line == "y" || line == "yes", nil
+	}
 }
 
 func (a *app) getAssociations() *cobra.Command {
 	var s subject
 	var id string
-	c := &cobra.Command{
-		Use: "podidentityassociation", Aliases: associationAliases, Short: "Show pod identity associations",
-		Long: "Show the pod identity associations of a cluster, or those of a namespace or service account, or one by its id.",
+	cmd := &cobra.Command{
+		Use: associationNoun, Aliases: associationAliases,
+		Short: "Show the associations of a cluster",
+		Long: `Show the associations of a cluster, all of them or those of a namespace or service account.
+All pages are followed. JSON and YAML hold a list; with --association-id, the one association.`,
 		Example: `  podid get podidentityassociation --cluster my-cluster
-  podid get pia --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := required(c, "cluster"); err != nil {
+  podid get podidentityassociation --cluster my-cluster --namespace s3-app-ns -o yaml
+  podid get pia --cluster my-cluster --association-id a-0123456789abcdefg`,
+		Args: upTo(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := missing("cluster", s.cluster); err != nil {
 				return err
 			}
-			api, err := a.connect(c.Context())
+			if id != "" && (s.namespace != "" || s.serviceAccount != "") {
+				return usagef("--association-id names one association: give no filter with it")
+			}
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if id != "" {
-				one, err := describeAssociation(c.Context(), api, s.cluster, id)
+				out, err := c.EKS.DescribePodIdentityAssociation(cmd.Context(), &eks.DescribePodIdentityAssociationInput{ClusterName: &s.cluster, AssociationId: &id})
 				if err != nil {
 					return err
 				}
-				return a.printAssociations(one, one)
+				return a.printAssociation(out.Association)
 			}
-			list, err := findAssociations(c.Context(), api, s)
-			if err != nil {
-				return err
-			}
-			return a.printAssociations(list, list...)
+			return a.listAssociations(cmd.Context(), c, s)
 		},
 	}
-	s.flags(c)
-	c.Flags().StringVar(&id, "association-id", "", "`id` of one association")
-	a.addOutput(c)
-	return c
+	a.subjectFlags(cmd, &s)
+	cmd.Flags().StringVar(&id, "association-id", "", "show the association of this `id`")
+	return cmd
 }
 
-func describeAssociation(ctx context.Context, api *clients.Clients, cluster, id string) (associationJSON, error) {
-	out, err := api.EKS.DescribePodIdentityAssociation(ctx, &eks.DescribePodIdentityAssociationInput{ClusterName: &cluster, AssociationId: &id})
-	if err != nil {
-		return associationJSON{}, err
-	}
-	return associationOf(out.Association), nil
-}
-
-func findAssociations(ctx context.Context, api *clients.Clients, s subject) ([]associationJSON, error) {
+func (a *app) listAssociations(ctx context.Context, c *clients.Clients, s subject) error {
 	in := &eks.ListPodIdentityAssociationsInput{ClusterName: &s.cluster}
 	if s.namespace != "" {
 		in.Namespace = &s.namespace
@@ -120,137 +257,18 @@ func findAssociations(ctx context.Context, api *clients.Clients, s subject) ([]a
 	if s.serviceAccount != "" {
 		in.ServiceAccount = &s.serviceAccount
 	}
-	found, err := setup.ListAssociations(ctx, api, in)
-	list := make([]associationJSON, len(found))
-	for i, p := range found {
-		list[i] = associationOf(p)
-	}
-	return list, err
-}
-
-// resolve returns the id of the association that the flags name.
-func (s *subject) resolve(c *cobra.Command, api *clients.Clients, id string) (string, error) {
-	if id != "" {
-		return id, nil
-	}
-	if s.namespace == "" || s.serviceAccount == "" {
-		return "", usage(c, errors.New("give --association-id, or --namespace and --service-account-name"))
-	}
-	one, err := setup.FindAssociation(c.Context(), api, s.cluster, s.namespace, s.serviceAccount)
+	found, err := setup.ListAssociations(ctx, c, in)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return aws.ToString(one.AssociationId), nil
-}
-
-func (a *app) updateAssociation() *cobra.Command {
-	var s subject
-	var id, roleARN, target, policy string
-	var disable bool
-	c := &cobra.Command{
-		Use: "podidentityassociation", Aliases: associationAliases, Short: "Change an association",
-		Long: `Change an association: its role, target role, session policy or session tags. What no flag names
-stays. An empty --target-role-arn or --policy takes it away.`,
-		Example: `  podid update podidentityassociation --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa \
-    --role-arn arn:aws:iam::111122223333:role/other`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := required(c, "cluster"); err != nil {
-				return err
-			}
-			api, err := a.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			if id, err = s.resolve(c, api, id); err != nil {
-				return err
-			}
-			in := &eks.UpdatePodIdentityAssociationInput{ClusterName: &s.cluster, AssociationId: &id}
-			changed := c.Flags().Changed
-			if changed("role-arn") {
-				in.RoleArn = &roleARN
-			}
-			if changed("target-role-arn") {
-				in.TargetRoleArn = &target
-			}
-			if changed("disable-session-tags") {
-				in.DisableSessionTags = &disable
-			}
-			if changed("policy") {
-				if policy, err = textOrFile(policy); err != nil {
-					return err
-				}
-				in.Policy = &policy
-			}
-			out, err := api.EKS.UpdatePodIdentityAssociation(c.Context(), in)
-			if err != nil {
-				return err
-			}
-			one := associationOf(out.Association)
-			return a.printAssociations(one, one)
-		},
+	all := make([]association, len(found))
+	lines := make([][]string, len(found))
+	for i, f := range found {
+		x := newAssociation(f)
+		all[i] = x
+		lines[i] = []string{x.AssociationID, x.Namespace, x.ServiceAccount, x.RoleArn, x.TargetRoleArn}
 	}
-	s.flags(c)
-	f := c.Flags()
-	f.StringVar(&id, "association-id", "", "`id` of the association, instead of namespace and service account")
-	f.StringVar(&roleARN, "role-arn", "", "`ARN` of the new role")
-	f.StringVar(&target, "target-role-arn", "", "`ARN` of the role to chain into; empty to take it away")
-	f.StringVar(&policy, "policy", "", "session policy, JSON `text` or @file; empty to take it away")
-	f.BoolVar(&disable, "disable-session-tags", false, "issue credentials without the six session tags")
-	a.addOutput(c)
-	return c
-}
-
-func (a *app) deleteAssociation() *cobra.Command {
-	var s subject
-	var id string
-	var withRole bool
-	c := &cobra.Command{
-		Use: "podidentityassociation", Aliases: associationAliases, Short: "Delete an association",
-		Long: `Delete an association. Credentials that were issued go on until they expire. With --delete-role
-the role goes too, if podid made it and no other association of the cluster uses it.`,
-		Example: `  podid delete podidentityassociation --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa`,
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := required(c, "cluster"); err != nil {
-				return err
-			}
-			api, err := a.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			if id, err = s.resolve(c, api, id); err != nil {
-				return err
-			}
-			out, err := api.EKS.DeletePodIdentityAssociation(c.Context(), &eks.DeletePodIdentityAssociationInput{ClusterName: &s.cluster, AssociationId: &id})
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(a.Out, "deleted association %s of %s/%s\n", id, *out.Association.Namespace, *out.Association.ServiceAccount)
-			if !withRole {
-				return nil
-			}
-			return a.deleteOwnRole(c.Context(), api, aws.ToString(out.Association.RoleArn))
-		},
-	}
-	s.flags(c)
-	c.Flags().StringVar(&id, "association-id", "", "`id` of the association, instead of namespace and service account")
-	c.Flags().BoolVar(&withRole, "delete-role", false, "delete the role too, if podid made it")
-	return c
-}
-
-// parseTags reads k=v pairs.
-func parseTags(c *cobra.Command, pairs []string) (map[string]string, error) {
-	if len(pairs) == 0 {
-		return nil, nil
-	}
-	out := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		k, v, ok := strings.Cut(p, "=")
-		if !ok || k == "" {
-			return nil, usage(c, fmt.Errorf("--tags %q is not key=value", p))
-		}
-		out[k] = v
-	}
-	return out, nil
+	return a.print(all, func(w io.Writer) error {
+		return rows(w, "ASSOCIATION NAMESPACE SERVICE-ACCOUNT ROLE TARGET-ROLE", lines)
+	})
 }

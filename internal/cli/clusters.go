@@ -6,10 +6,12 @@ package cli
 import (
 	"context"
 	"encoding/base64"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/spf13/cobra"
@@ -18,232 +20,314 @@ import (
 	"podid/internal/cli/setup"
 )
 
-func (a *app) printClusters(value any, list ...*clients.Cluster) error {
-	t := table{head: []string{"NAME", "ISSUER", "KEYS", "NODE BINDING", "VERSION", "UNIQUE ID"}}
-	for _, c := range list {
-		t.rows = append(t.rows, []string{c.Name, c.Issuer, dash(strings.Join(c.KeyIDs, ",")), c.NodeBinding, dash(c.Version), c.UID})
-	}
-	return a.print(value, t)
+var bindings = []string{"default", "required", "ifPresent", "off"}
+
+// clusterJSON is a cluster in JSON and YAML.
+type clusterJSON struct {
+	Name                 string            `json:"name"`
+	Arn                  string            `json:"arn"`
+	UID                  string            `json:"uid"`
+	Issuer               string            `json:"issuer"`
+	ProviderArn          string            `json:"providerArn"`
+	KeyIDs               []string          `json:"keyIds"`
+	Discover             bool              `json:"discover"`
+	NodeBinding          string            `json:"nodeBinding"`
+	NodeRoleArn          string            `json:"nodeRoleArn,omitempty"` // of register only
+	Version              string            `json:"version,omitempty"`
+	Endpoint             string            `json:"endpoint,omitempty"`
+	CertificateAuthority string            `json:"certificateAuthority,omitempty"`
+	Tags                 map[string]string `json:"tags"`
+	CreatedAt            time.Time         `json:"createdAt"`
+	ModifiedAt           time.Time         `json:"modifiedAt"`
 }
 
-// apiServer are the flags that describe a cluster's API server and keys.
-type apiServer struct {
-	jwks, ca, binding, version, endpoint string
-	discover                             bool
+func newCluster(c *clients.Cluster) clusterJSON {
+	return clusterJSON{
+		Name: c.Name, Arn: c.Arn, UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, Discover: c.Discover,
+		NodeBinding: c.NodeBinding, Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CertificateAuthority, Tags: c.Tags,
+		CreatedAt: clients.Epoch(c.CreatedAt), ModifiedAt: clients.Epoch(c.ModifiedAt),
+	}
 }
 
-func (s *apiServer) flags(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&s.jwks, "jwks", "", "`file` with the issuer's key set: kubectl get --raw /openid/v1/jwks")
-	f.BoolVar(&s.discover, "discover", false, "fetch the key set from the issuer, now and when an unknown key comes")
-	f.StringVar(&s.binding, "node-binding", "", "whether an agent may ask for pods of other nodes: default, required, ifPresent or off")
-	f.StringVar(&s.version, "kubernetes-version", "", "`version` of Kubernetes, such as 1.34")
-	f.StringVar(&s.endpoint, "endpoint", "", "`URL` of the API server, for clients of DescribeCluster")
-	f.StringVar(&s.ca, "ca", "", "`file` with the API server's CA certificate")
-	_ = c.RegisterFlagCompletionFunc("node-binding", cobra.FixedCompletions([]string{"default", "required", "ifPresent", "off"}, cobra.ShellCompDirectiveNoFileComp)) // fails only without the flag
-}
-
-func (s *apiServer) read() (jwks []byte, ca string, err error) {
-	if s.jwks != "" {
-		if jwks, err = os.ReadFile(s.jwks); err != nil {
-			return nil, "", err
-		}
+func (x clusterJSON) fields(w io.Writer) error {
+	keys := "given with --jwks"
+	if x.Discover {
+		keys = "fetched from the issuer"
 	}
-	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
-		if err != nil {
-			return nil, "", err
-		}
-		ca = base64.StdEncoding.EncodeToString(pem)
-	}
-	return jwks, ca, nil
+	return fields(w, "cluster", x.Name, "arn", x.Arn, "unique id", x.UID, "issuer", x.Issuer, "provider", x.ProviderArn,
+		"keys", strings.Join(x.KeyIDs, ", ")+" ("+keys+")", "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "version", x.Version,
+		"endpoint", x.Endpoint, "tags", tagText(x.Tags), "created", x.CreatedAt.Format(time.RFC3339), "modified", x.ModifiedAt.Format(time.RFC3339))
 }
 
 func (a *app) registerCluster() *cobra.Command {
-	var in setup.ClusterInput
-	var s apiServer
-	var tags []string
-	c := &cobra.Command{
-		Use: "cluster NAME", Short: "Tell podid a cluster's issuer and keys",
-		Long: `Tell podid a cluster's issuer and keys, and make the role that the cluster's node agents run as:
-podid-node-NAME, trusted for exactly the agents' service account of this cluster, with
-AmazonEKSWorkerNodePolicy and a boundary that limits eks-auth to this cluster.
+	in := setup.ClusterInput{}
+	var jwks, ca string
+	cmd := &cobra.Command{
+		Use:   "cluster NAME",
+		Short: "Register a cluster: issuer, keys and the role of its nodes",
+		Long: `Register a cluster, so that tokens of its service accounts can be exchanged. Needed are the
+issuer of its tokens and the public keys that sign them: from a file (kubectl get --raw
+/openid/v1/jwks), or fetched from the issuer's discovery document if the control plane reaches it.
+The issuer does not identify the cluster: several clusters may have the same, with keys of their own.
 
-The issuer is the iss of the cluster's tokens: kubectl get --raw /.well-known/openid-configuration.`,
+The role podid-node-NAME is created too: the node agents of this cluster, and nobody else, assume
+it with their own service account token. It has AmazonEKSWorkerNodePolicy, and a boundary that
+limits exchanges to this cluster. It is all or nothing: when a step fails, the steps before are undone.
+
+--node-binding required refuses to exchange a pod's token for any other node than the pod's own,
+ifPresent checks nodes when both sides name one, off does not check. The default requires it
+of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others.`,
 		Example: `  kubectl get --raw /openid/v1/jwks > jwks.json
-  podid register cluster my-cluster --issuer https://kubernetes.default.svc.cluster.local --jwks jwks.json
+  podid register cluster my-cluster --jwks jwks.json \
+    --issuer "$(kubectl get --raw /.well-known/openid-configuration | jq -r .issuer)"
 
+  # keys fetched, now and whenever they are rotated
   podid register cluster my-cluster --issuer https://oidc.example.com/my-cluster --discover`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := required(c, "issuer"); err != nil {
-				return err
-			}
-			if (s.jwks == "") == !s.discover {
-				return usage(c, errors.New("give either --jwks FILE or --discover"))
-			}
+		Args: exactly(1, "the NAME of the cluster"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Name = args[0]
 			var err error
-			if in.JWKS, in.CA, err = s.read(); err != nil {
+			if err := missing("issuer", in.Issuer); err != nil {
 				return err
 			}
-			if in.Tags, err = parseTags(c, tags); err != nil {
+			if (jwks == "") == !in.Discover {
+				return usagef("--jwks FILE or --discover is needed, one of them")
+			}
+			if in.JWKS, err = readJWKS(jwks, a.In); err != nil {
 				return err
 			}
-			in.Name, in.Discover, in.NodeBinding, in.Version, in.Endpoint, in.Progress = args[0], s.discover, s.binding, s.version, s.endpoint, a.progress
-			api, err := a.connect(c.Context())
+			if in.CA, err = readCA(ca); err != nil {
+				return err
+			}
+			in.Progress = a.progress
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			out, err := setup.RegisterCluster(c.Context(), api, in)
+			made, err := setup.RegisterCluster(cmd.Context(), c, in)
 			if err != nil {
 				return err
 			}
-			return a.printClusters(out.Cluster, out.Cluster)
+			x := newCluster(made.Cluster)
+			x.NodeRoleArn = made.NodeRoleARN
+			return a.print(x, x.fields)
 		},
 	}
-	s.flags(c)
-	f := c.Flags()
-	f.StringVar(&in.Issuer, "issuer", "", "`URL` that the cluster's tokens name as their issuer")
-	f.BoolVar(&in.NoNodeRole, "no-node-role", false, "do not make the role of the node agents")
+	f := cmd.Flags()
+	f.StringVar(&in.Issuer, "issuer", "", "issuer `URL` of the cluster's service account tokens")
+	f.StringVar(&jwks, "jwks", "", "`file` of the cluster's public keys, a JSON Web Key Set; - is standard input")
+	f.BoolVar(&in.Discover, "discover", false, "fetch the keys from the issuer, and again when a new one appears")
+	f.StringVar(&in.NodeBinding, "node-binding", "", "`setting`: default, required, ifPresent or off")
+	f.StringVar(&in.Endpoint, "endpoint", "", "`URL` of the cluster's API server, for DescribeCluster")
+	f.StringVar(&ca, "ca", "", "`file` of the API server's CA certificate, for DescribeCluster")
+	f.StringVar(&in.Version, "kubernetes-version", "", "Kubernetes `version`, for DescribeCluster: 1.34")
+	f.StringToStringVar(&in.Tags, "tags", nil, "`tags` of the cluster: key=value,…")
+	f.BoolVar(&in.NoNodeRole, "no-node-role", false, "do not create the role of the cluster's nodes")
 	f.StringVar(&in.AgentNamespace, "agent-namespace", setup.AgentNamespace, "`namespace` of the node agents")
-	f.StringVar(&in.AgentServiceAccount, "agent-service-account", setup.AgentServiceAccount, "`service account` of the node agents")
-	f.StringSliceVar(&tags, "tags", nil, "`key=value` pairs for the cluster")
-	a.addOutput(c)
-	return c
+	f.StringVar(&in.AgentServiceAccount, "agent-service-account", setup.AgentServiceAccount, "service account `name` of the node agents")
+	register(cmd, "node-binding", cobra.FixedCompletions(bindings, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// maxKeys bounds a file of keys in bytes; the server takes less.
+const maxKeys = 1 << 20
+
+func readJWKS(name string, stdin io.Reader) (json.RawMessage, error) {
+	if name == "" {
+		return nil, nil
+	}
+	var text []byte
+	var err error
+	if name == "-" {
+		text, err = io.ReadAll(io.LimitReader(stdin, maxKeys+1))
+	} else {
+		text, err = os.ReadFile(name)
+	}
+	switch {
+	case err != nil:
+		return nil, usagef("--jwks: %w", err)
+	case len(text) > maxKeys:
+		return nil, usagef("--jwks: %s is longer than %d bytes", name, maxKeys)
+	case !json.Valid(text):
+		return nil, usagef("--jwks: %s is not JSON", name)
+	}
+	return text, nil
+}
+
+func readCA(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", usagef("--ca: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(text), nil
 }
 
 func (a *app) getClusters() *cobra.Command {
-	c := &cobra.Command{
-		Use: "cluster [NAME]", Aliases: []string{"clusters"}, Short: "Show registered clusters",
-		Long:    "Show all registered clusters, or one, with issuer, key ids and unique id.",
-		Example: "  podid get clusters\n  podid get cluster my-cluster -o yaml",
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, err := a.connect(c.Context())
+	return &cobra.Command{
+		Use: "cluster [NAME]", Aliases: []string{"clusters"},
+		Short: "Show the registered clusters, or one",
+		Long:  `Show the registered clusters, or all about one: unique id, issuer, keys, the provider that stands for its keys in trust policies, node binding.`,
+		Example: `  podid get clusters
+  podid get cluster my-cluster -o json`,
+		Args:              upTo(1),
+		ValidArgsFunction: a.completeClusters,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if len(args) == 1 {
-				one, err := api.Podid.DescribeCluster(c.Context(), args[0])
+				found, err := c.Podid.DescribeCluster(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
-				return a.printClusters(one, one)
+				x := newCluster(found)
+				return a.print(x, x.fields)
 			}
-			list, err := allClusters(c.Context(), api)
+			names, err := setup.ClusterNames(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
-			return a.printClusters(list, list...)
+			all := []clusterJSON{}
+			lines := [][]string{}
+			for _, name := range names {
+				found, err := c.Podid.DescribeCluster(cmd.Context(), name)
+				if clients.IsNotFound(err) {
+					continue // deleted meanwhile
+				}
+				if err != nil {
+					return err
+				}
+				x := newCluster(found)
+				all = append(all, x)
+				lines = append(lines, []string{x.Name, x.Issuer, fmt.Sprint(len(x.KeyIDs)), x.NodeBinding, x.Version, x.Arn})
+			}
+			return a.print(all, func(w io.Writer) error { return rows(w, "CLUSTER ISSUER KEYS NODE-BINDING VERSION ARN", lines) })
 		},
 	}
-	a.addOutput(c)
-	return c
-}
-
-func allClusters(ctx context.Context, api *clients.Clients) ([]*clients.Cluster, error) {
-	names, err := setup.ClusterNames(ctx, api)
-	if err != nil {
-		return nil, err
-	}
-	list := []*clients.Cluster{}
-	for _, n := range names {
-		one, err := api.Podid.DescribeCluster(ctx, n)
-		if clients.IsNotFound(err) {
-			continue // deleted since it was listed
-		}
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, one)
-	}
-	return list, nil
 }
 
 func (a *app) updateCluster() *cobra.Command {
-	var s apiServer
-	c := &cobra.Command{
-		Use: "cluster NAME", Short: "Change a cluster's keys or settings",
-		Long: `Change a cluster's keys or settings. What no flag names stays; the issuer never changes. When keys
-rotate, give a key set with both the old and the new key until the old key's tokens have expired.`,
-		Example: `  kubectl get --raw /openid/v1/jwks > jwks.json
-  podid update cluster my-cluster --jwks jwks.json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			jwks, ca, err := s.read()
+	var jwks, binding, version, endpoint, ca string
+	var discover, fetch bool
+	cmd := &cobra.Command{
+		Use:   "cluster NAME",
+		Short: "Change a cluster's keys and settings",
+		Long: `Change a cluster's keys and settings. What no flag names stays as it is. --jwks replaces all keys:
+while keys are rotated, give the old and the new ones together. --fetch-keys fetches them from the issuer now.`,
+		Example: `  kubectl get --raw /openid/v1/jwks | podid update cluster my-cluster --jwks -
+  podid update cluster my-cluster --node-binding off`,
+		Args:              exactly(1, "the NAME of the cluster"),
+		ValidArgsFunction: a.completeClusters,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := clients.UpdateInput{FetchKeys: fetch}
+			var err error
+			if in.JWKS, err = readJWKS(jwks, a.In); err != nil {
+				return err
+			}
+			encoded, err := readCA(ca)
 			if err != nil {
 				return err
 			}
-			in := clients.UpdateInput{JWKS: jwks}
-			changed := c.Flags().Changed
-			for _, opt := range []struct {
-				flag  string
-				value *string
-				field **string
-			}{
-				{"node-binding", &s.binding, &in.NodeBinding}, {"kubernetes-version", &s.version, &in.Version},
-				{"endpoint", &s.endpoint, &in.Endpoint}, {"ca", &ca, &in.CertificateAuthority},
+			f := cmd.Flags()
+			for flag, set := range map[string]func(){
+				"node-binding": func() { in.NodeBinding = &binding }, "kubernetes-version": func() { in.Version = &version },
+				"endpoint": func() { in.Endpoint = &endpoint }, "ca": func() { in.CertificateAuthority = &encoded },
+				"discover": func() { in.Discover = &discover },
 			} {
-				if changed(opt.flag) {
-					*opt.field = opt.value
+				if f.Changed(flag) {
+					set()
 				}
 			}
-			if changed("discover") {
-				in.Discover, in.FetchKeys = &s.discover, s.discover && s.jwks == ""
+			if in.JWKS == nil && !fetch && in.NodeBinding == nil && in.Version == nil && in.Endpoint == nil && in.CertificateAuthority == nil && in.Discover == nil {
+				return usagef("say what to change: --jwks, --fetch-keys, --discover, --node-binding, --kubernetes-version, --endpoint or --ca")
 			}
-			api, err := a.connect(c.Context())
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			out, err := api.Podid.UpdateCluster(c.Context(), args[0], in)
+			out, err := c.Podid.UpdateCluster(cmd.Context(), args[0], in)
 			if err != nil {
 				return err
 			}
-			return a.printClusters(out, out)
+			a.say("updated cluster %s", out.Name)
+			x := newCluster(out)
+			return a.print(x, x.fields)
 		},
 	}
-	s.flags(c)
-	a.addOutput(c)
-	return c
+	f := cmd.Flags()
+	f.StringVar(&jwks, "jwks", "", "`file` of the cluster's public keys; - is standard input")
+	f.BoolVar(&fetch, "fetch-keys", false, "fetch the keys from the issuer now")
+	f.BoolVar(&discover, "discover", false, "fetch keys when a new one appears; =false stops that")
+	f.StringVar(&binding, "node-binding", "", "`setting`: default, required, ifPresent or off")
+	f.StringVar(&endpoint, "endpoint", "", "`URL` of the cluster's API server")
+	f.StringVar(&ca, "ca", "", "`file` of the API server's CA certificate")
+	f.StringVar(&version, "kubernetes-version", "", "Kubernetes `version`: 1.34")
+	register(cmd, "node-binding", cobra.FixedCompletions(bindings, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
 }
 
 func (a *app) deleteCluster() *cobra.Command {
-	var yes, roleOnly bool
-	c := &cobra.Command{
-		Use: "cluster NAME", Short: "Forget a cluster, its associations and its node role",
-		Long: `Forget a cluster: its associations, and the node role and boundary that register cluster made.
-The cluster itself is not touched. A cluster registered later under the same name inherits nothing.`,
-		Example: "  podid delete cluster my-cluster",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, err := a.connect(c.Context())
+	var yes, roleOnly, keepRole bool
+	cmd := &cobra.Command{
+		Use:   "cluster NAME",
+		Short: "Delete a cluster, its associations and the role of its nodes",
+		Long: `Delete a cluster with its associations, and then the node role and boundary that registering made.
+Roles of the associations stay. A cluster that is registered again under the name inherits nothing.`,
+		Example: `  podid delete cluster my-cluster
+  podid delete cluster my-cluster --yes`,
+		Args:              exactly(1, "the NAME of the cluster"),
+		ValidArgsFunction: a.completeClusters,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			name := args[0]
-			if !yes {
-				ok, err := a.confirm("Delete cluster " + name + " and all its associations?")
-				if err != nil {
-					return err
-				}
-				if !ok {
-					return setup.ErrDeclined
-				}
-			}
 			if !roleOnly {
-				if _, err := api.EKS.DeleteCluster(c.Context(), &eks.DeleteClusterInput{Name: &name}); err != nil {
+				if err := a.dropCluster(cmd.Context(), c, args[0], yes); err != nil {
 					return err
 				}
-				fmt.Fprintln(a.Out, "deleted cluster "+name)
 			}
-			gone, err := setup.DeleteNodeRole(c.Context(), api, name)
-			for _, g := range gone {
-				fmt.Fprintln(a.Out, "deleted "+g)
+			if keepRole {
+				return nil
 			}
-			return err
+			gone, err := setup.DeleteNodeRole(cmd.Context(), c, args[0])
+			for _, what := range gone {
+				a.say("deleted %s", what)
+			}
+			if err != nil {
+				return &setup.Failure{Err: err, Hint: "podid delete cluster " + args[0] + " --node-role-only tries again"}
+			}
+			return nil
 		},
 	}
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&roleOnly, "node-role-only", false, "delete only the node role that an earlier cluster of the name left")
-	return c
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVar(&roleOnly, "node-role-only", false, "delete only the node role that an earlier cluster of the name left")
+	cmd.Flags().BoolVar(&keepRole, "keep-node-role", false, "keep the node role")
+	cmd.MarkFlagsMutuallyExclusive("node-role-only", "keep-node-role")
+	return cmd
+}
+
+func (a *app) dropCluster(ctx context.Context, c *clients.Clients, name string, yes bool) error {
+	if !yes {
+		found, err := setup.ListAssociations(ctx, c, &eks.ListPodIdentityAssociationsInput{ClusterName: &name})
+		if err != nil {
+			return err
+		}
+		ok, err := a.confirm(ctx, false, fmt.Sprintf("Delete cluster %s and its %d associations?", name, len(found)))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return setup.ErrDeclined
+		}
+	}
+	if _, err := c.EKS.DeleteCluster(ctx, &eks.DeleteClusterInput{Name: &name}); err != nil {
+		return err
+	}
+	a.say("deleted cluster %s", name)
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,169 +16,254 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/podenv"
 )
 
-// podRun is one run of `podid exec`.
-type podRun struct {
+// The statuses of exec that are no command's, as env(1) has them.
+const (
+	statusNotExecutable   = 126
+	statusCommandNotFound = 127
+	statusSignal          = 128 // and the signal's number
+)
+
+type execInput struct {
 	subject
-	podName, tokenFile, agent string
+	pod, tokenFile, agent string
 }
 
-func (a *app) execCommand() *cobra.Command {
-	var p podRun
-	c := &cobra.Command{
-		Use: "exec --cluster NAME --namespace NAME --service-account-name NAME -- COMMAND [ARGUMENTS]", Short: "Run a command as if in a pod",
-		Long: `Run a command with exactly the environment that the webhook gives a pod of the service account:
-the node agent's address and a token, and none of your own credentials, profiles or files. Endpoint,
-CA and region stay. The exit status is the command's.
+func (a *app) exec() *cobra.Command {
+	var in execInput
+	cmd := &cobra.Command{
+		Use:   "exec --cluster C --namespace N --service-account-name S -- COMMAND [ARG…]",
+		Short: "Run a command as a pod of a service account",
+		Long: `Run a command with exactly the environment that the webhook gives a pod, so that an unmodified AWS
+SDK in it gets the role of the service account through the node agent.
 
-The token comes from podid dev, which holds the keys of its clusters; --token-file gives one of
-your own.`,
-		Example: `  podid exec --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa -- aws sts get-caller-identity`,
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := required(c, "cluster", "namespace", "service-account-name"); err != nil {
-				return err
+All credentials of the caller are taken away: keys, profiles, shared files, web identity, ECS and
+instance metadata. Endpoint, CA and region stay. The token is in a private file that is renewed
+while the command runs, and removed afterwards.
+
+The token comes from the control plane if that holds the cluster's issuer key (podid dev), else from
+--token-file, such as one made by: kubectl create token SA --audience pods.eks.amazonaws.com
+The agent is that of --agent-endpoint, of the control plane's answer, or of PODID_AGENT_ENDPOINT.
+
+The exit status is the command's; 126 and 127 when it cannot be started, 128+n when signal n ended it.`,
+		Example: `  podid exec --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa -- aws sts get-caller-identity
+  podid exec --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa --pod-name app-1 -- env
+  podid exec --token-file ./token --agent-endpoint http://169.254.170.23 -- ./app`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageOf(cmd, errors.New("the command to run is missing: give it after --"))
 			}
-			return a.execPod(c.Context(), &p, args)
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if in.tokenFile == "" {
+				if err := in.check(); err != nil {
+					return err
+				}
+			}
+			return a.runExec(cmd.Context(), in, args)
 		},
 	}
-	c.Flags().SetInterspersed(false)
-	p.flags(c)
-	c.Flags().StringVar(&p.podName, "pod-name", "", "`name` of the pod to pose as")
-	c.Flags().StringVar(&p.tokenFile, "token-file", "", "`file` with the pod's token")
-	c.Flags().StringVar(&p.agent, "agent-endpoint", "", "`URL` of the node agent (PODID_AGENT_ENDPOINT)")
-	a.addConnection(c)
-	return c
+	a.subjectFlags(cmd, &in.subject)
+	f := cmd.Flags()
+	f.StringVar(&in.pod, "pod-name", "", "`name` of the pod to pose as; one is made up without it")
+	f.StringVar(&in.tokenFile, "token-file", "", "`file` of a service account token, read again every minute")
+	f.StringVar(&in.agent, "agent-endpoint", "", "`URL` of the node agent (PODID_AGENT_ENDPOINT)")
+	f.SetInterspersed(false)
+	return cmd
 }
 
-func (a *app) execPod(ctx context.Context, p *podRun, args []string) error {
-	dir, err := os.MkdirTemp("", "podid-exec-") // 0700
-	if err != nil {
-		return err
+// A tokenSource gives a token, the agent that takes it, and when to ask again.
+type tokenSource func(context.Context) (token, agent string, again time.Time, err error)
+
+const (
+	tokenFileInterval = time.Minute
+	tokenRetry        = 30 * time.Second
+)
+
+func (a *app) tokenSource(in execInput, c *clients.Clients) tokenSource {
+	if in.tokenFile != "" {
+		return func(context.Context) (string, string, time.Time, error) {
+			text, err := os.ReadFile(in.tokenFile)
+			if err != nil {
+				return "", "", time.Time{}, fmt.Errorf("read token: %w", err)
+			}
+			token := strings.TrimSpace(string(text))
+			if token == "" {
+				return "", "", time.Time{}, fmt.Errorf("read token: %s is empty", in.tokenFile)
+			}
+			return token, "", a.now().Add(tokenFileInterval), nil
+		}
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // a leftover in the temporary folder is no error
-	settings := podenv.Settings{AgentEndpoint: p.agent, TokenFile: p.tokenFile, Region: a.options.Region, Nowhere: os.DevNull}
-	if p.tokenFile == "" {
-		settings.TokenFile = filepath.Join(dir, "eks-pod-identity-token")
-		stop, err := a.keepToken(ctx, p, &settings)
+	return func(ctx context.Context) (string, string, time.Time, error) {
+		t, err := c.Podid.CreateToken(ctx, in.cluster, clients.TokenInput{Namespace: in.namespace, ServiceAccount: in.serviceAccount, PodName: in.pod})
 		if err != nil {
+			return "", "", time.Time{}, fmt.Errorf("get a token: %w", err)
+		}
+		now := a.now()
+		return string(t.Token), t.AgentEndpoint, now.Add(max(tokenRetry, t.Expires().Sub(now)*8/10)), nil // as kubelet renews
+	}
+}
+
+func (a *app) runExec(ctx context.Context, in execInput, args []string) (err error) {
+	var c *clients.Clients
+	settings := podenv.Settings{Region: a.options.Region, EndpointURL: a.options.EndpointURL, CABundle: a.options.CABundle}
+	if in.tokenFile == "" {
+		if c, err = a.clients(ctx); err != nil {
 			return err
 		}
-		defer stop()
+		settings.Region, settings.EndpointURL = c.Config.Region, aws.ToString(c.Config.BaseEndpoint)
 	}
-	if settings.AgentEndpoint == "" {
-		settings.AgentEndpoint = a.environment("PODID_AGENT_ENDPOINT")
+	source := a.tokenSource(in, c)
+	token, agent, again, err := source(ctx)
+	if err != nil {
+		return err
 	}
-	if settings.AgentEndpoint == "" {
-		return errors.New("the node agent's address is not known: give --agent-endpoint or set PODID_AGENT_ENDPOINT")
-	}
-	return a.runCommand(ctx, args, podenv.Of(a.environ, settings))
-}
-
-func (a *app) environment(name string) string {
-	for _, v := range a.environ {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
+	for _, u := range []string{a.lookup("PODID_AGENT_ENDPOINT"), agent, in.agent} {
+		if u != "" {
+			settings.AgentEndpoint = u
 		}
 	}
-	return ""
-}
-
-// keepToken writes the pod's token and writes it anew while the command runs,
-// as kubelet does.
-func (a *app) keepToken(ctx context.Context, p *podRun, s *podenv.Settings) (stop func(), err error) {
-	api, err := a.connect(ctx)
-	if err != nil {
-		return nil, err
+	if settings.AgentEndpoint == "" {
+		return usagef("the agent is not known: give --agent-endpoint or set PODID_AGENT_ENDPOINT")
 	}
-	fetch := func(ctx context.Context) (*clients.Token, error) {
-		t, err := api.Podid.CreateToken(ctx, p.cluster, clients.TokenInput{Namespace: p.namespace, ServiceAccount: p.serviceAccount, PodName: p.podName})
-		if err != nil {
-			return nil, fmt.Errorf("get a token for %s/%s (--token-file gives one of your own): %w", p.namespace, p.serviceAccount, err)
+	if settings.CABundle != "" {
+		if settings.CABundle, err = filepath.Abs(settings.CABundle); err != nil {
+			return err
 		}
-		return t, replaceFile(s.TokenFile, string(t.Token))
 	}
-	t, err := fetch(ctx)
+	dir, err := os.MkdirTemp("", "podid-exec-") // 0700
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("make token directory: %w", err)
 	}
-	if s.AgentEndpoint == "" {
-		s.AgentEndpoint = t.AgentEndpoint
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	settings.TokenFile = filepath.Join(dir, "eks-pod-identity-token")
+	if err := writeToken(settings.TokenFile, token); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
+	renewed := make(chan struct{})
 	go func() {
-		defer close(done)
-		for {
-			// At 80 % of its life, as kubelet.
-			wait := t.Expires().Sub(a.now()) * 4 / 5
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(max(wait, time.Second)):
-			}
-			if next, err := fetch(ctx); err == nil {
-				t = next
-			} else if ctx.Err() == nil {
-				fmt.Fprintln(a.Err, "podid: renew the token:", describe(err))
-			}
-		}
+		defer close(renewed)
+		a.renew(ctx, source, settings.TokenFile, again)
 	}()
-	return func() { cancel(); <-done }, nil
+	defer func() { cancel(); <-renewed }()
+	return a.runCommand(args, podenv.Build(a.environ, settings))
 }
 
-func replaceFile(path, text string) error {
-	next := path + ".next"
-	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
-		return err
+// writeToken replaces the file at once, so that no reader sees half a token.
+func writeToken(path, token string) error {
+	if err := os.WriteFile(path+".new", []byte(token), 0o600); err != nil {
+		return fmt.Errorf("write token: %w", err)
 	}
-	return os.Rename(next, path)
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write token: %w", err)
+	}
+	return nil
 }
 
-// runCommand runs the command in the foreground. Signals that end podid go to
-// the command, which decides.
-func (a *app) runCommand(ctx context.Context, args, env []string) error {
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return fmt.Errorf("find the command: %w", err)
+// renew writes new tokens until ctx ends.
+func (a *app) renew(ctx context.Context, source tokenSource, path string, again time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(again.Sub(a.now())):
+		}
+		token, _, next, err := source(ctx)
+		if err == nil {
+			err = writeToken(path, token)
+		}
+		again = next
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			a.say("podid: renew token: %s", describe(err))
+			again = a.now().Add(tokenRetry)
+		}
 	}
-	cmd := exec.Command(path, args[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, a.In, a.Out, a.Err
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// runCommand runs the command with our streams and passes signals on.
+func (a *app) runCommand(args, environ []string) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, a.In, a.Out, a.Err
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
-		return err
+		status := statusNotExecutable
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+			status = statusCommandNotFound
+		}
+		return &statusError{fmt.Errorf("start %s: %w", args[0], err), status}
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	stopped := ctx.Done()
 	for {
 		select {
 		case s := <-signals:
-			_ = cmd.Process.Signal(s) // it may have ended a moment ago
-		case <-stopped:
-			stopped = nil // the signal that ended ctx reaches the command above
-		case err := <-done:
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
-				return &statusError{exitStatus(exit)}
+			if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				a.say("podid: pass signal on: %v", err)
 			}
-			return err
+		case err := <-done:
+			return commandStatus(err)
 		}
 	}
 }
 
-// exitStatus is the command's, or as a shell has it for one that a signal
-// ended.
-func exitStatus(e *exec.ExitError) int {
-	if w, ok := e.Sys().(syscall.WaitStatus); ok && w.Signaled() {
-		return 128 + int(w.Signal())
+func commandStatus(err error) error {
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) {
+		return err
 	}
-	return e.ExitCode()
+	if ws, ok := ended.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return exit(statusSignal + int(ws.Signal()))
+	}
+	return exit(ended.ExitCode())
+}
+
+func (a *app) createToken() *cobra.Command {
+	var s subject
+	var in clients.TokenInput
+	cmd := &cobra.Command{
+		Use:   "token",
+		Short: "Print a service account token of a cluster of `podid dev`",
+		Long: `Print a service account token, as the API server of the cluster would give it to a pod. Only a control
+plane that holds the cluster's issuer key can do it: podid dev. For a real cluster: kubectl create token.`,
+		Example: `  podid create token --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa > token`,
+		Args:    upTo(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.check(); err != nil {
+				return err
+			}
+			c, err := a.clients(cmd.Context())
+			if err != nil {
+				return err
+			}
+			in.Namespace, in.ServiceAccount = s.namespace, s.serviceAccount
+			t, err := c.Podid.CreateToken(cmd.Context(), s.cluster, in)
+			if err != nil {
+				return err
+			}
+			shown := map[string]any{
+				"token": string(t.Token), "expiration": t.Expires(), "agentEndpoint": t.AgentEndpoint, "podName": t.PodName, "podUid": t.PodUID, "nodeName": t.NodeName,
+			}
+			return a.print(shown, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, string(t.Token))
+				return err
+			})
+		},
+	}
+	a.subjectFlags(cmd, &s)
+	cmd.Flags().StringVar(&in.PodName, "pod-name", "", "`name` of the pod that the token is bound to")
+	cmd.Flags().StringVar(&in.Audience, "audience", "", "`audience` of the token; pods.eks.amazonaws.com without it")
+	return cmd
 }

@@ -5,235 +5,272 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"podid/internal/cli/clients"
 )
 
-func (a *app) explainCommand() *cobra.Command {
-	var s subject
-	var in clients.ExplainInput
-	var tokenFile string
-	var actions, resources []string
-	c := &cobra.Command{
-		Use: "explain", Short: "Say whether a pod would get credentials, and why",
-		Long: `Say whether the pods of a service account would get credentials, and why. The server runs the
-steps of the exchange itself, without issuing anything, and each is shown with its verdict. Without a
-pod, conditions on its name and uid stay open. --action asks what the session would be allowed.
+type explainInput struct {
+	subject
+	pod, podUID, node, tokenFile string
+	actions, resources           []string
+}
 
-Exit status 0 only when credentials would be issued and every --action is allowed, 3 otherwise.`,
+func (a *app) explain() *cobra.Command {
+	var in explainInput
+	cmd := &cobra.Command{
+		Use:   "explain",
+		Short: "Say step by step whether a service account's pods get credentials, and why not",
+		Long: `Run the steps of an exchange on the server without issuing anything, and print what each came to:
+
+  ✓ passed   ✗ failed   ? open: it depends on the pod or on the agent   – not reached
+
+For a refusal the statement is shown that nearly allowed it, and the condition that failed. Without
+--pod conditions on the pod stay open and are named; with --token-file a token is checked as an agent
+would send it. --action and --resource ask, once per pair, what the session would be allowed.
+It needs podid:Explain on the cluster.
+
+The exit status is 0 only when credentials would be issued and every --action would be allowed, else 3.`,
 		Example: `  podid explain --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa
   podid explain --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa --pod app-1 \
-    --action s3:GetObject --resource arn:aws:s3:::my-bucket/my-object`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := required(c, "cluster", "namespace", "service-account-name"); err != nil {
-				return err
-			}
-			var err error
-			if in.Actions, err = asked(c, actions, resources); err != nil {
-				return err
-			}
-			if tokenFile != "" {
-				text, err := os.ReadFile(tokenFile)
-				if err != nil {
-					return err
-				}
-				in.Token = strings.TrimSpace(string(text))
-			}
-			in.Namespace, in.ServiceAccount = s.namespace, s.serviceAccount
-			api, err := a.connect(c.Context())
+    --action s3:GetObject --resource arn:aws:s3:::bucket/key --action s3:ListAllMyBuckets --resource '*'
+  podid explain --cluster my-cluster --token-file ./token`,
+		Args: upTo(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ask, err := in.request()
 			if err != nil {
 				return err
 			}
-			out, err := api.Podid.Explain(c.Context(), s.cluster, in)
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.showExplanation(out)
+			out, err := c.Podid.Explain(cmd.Context(), in.cluster, ask)
+			if err != nil {
+				return err
+			}
+			if err := a.print(out, func(w io.Writer) error { return writeExplanation(w, out) }); err != nil {
+				return err
+			}
+			if !granted(out, len(ask.Actions)) {
+				return exit(StatusRefused)
+			}
+			return nil
 		},
 	}
-	s.flags(c)
-	f := c.Flags()
-	f.StringVar(&in.PodName, "pod", "", "`name` of the pod")
-	f.StringVar(&in.PodUID, "pod-uid", "", "`uid` of the pod")
-	f.StringVar(&in.NodeName, "node", "", "`name` of the pod's node")
-	f.StringVar(&tokenFile, "token-file", "", "`file` with the pod's token: beats what describes the pod")
-	f.StringSliceVar(&actions, "action", nil, "`action` that the session might want, such as s3:GetObject; repeatable")
-	f.StringSliceVar(&resources, "resource", nil, "`ARN` that the action of the same place is on (default *)")
-	a.addOutput(c)
-	a.addConnection(c)
-	return c
+	a.subjectFlags(cmd, &in.subject)
+	f := cmd.Flags()
+	f.StringVar(&in.pod, "pod", "", "`name` of the pod")
+	f.StringVar(&in.podUID, "pod-uid", "", "`uid` of the pod")
+	f.StringVar(&in.node, "node", "", "`name` of the pod's node")
+	f.StringVar(&in.tokenFile, "token-file", "", "`file` of a service account token to check; it beats what describes a pod")
+	f.StringArrayVar(&in.actions, "action", nil, "`action` that the session might want: s3:GetObject; may be given again")
+	f.StringArrayVar(&in.resources, "resource", nil, "`ARN` for the --action before it; * without it")
+	return cmd
 }
 
-func asked(c *cobra.Command, actions, resources []string) ([]clients.ActionAsked, error) {
-	if len(resources) > len(actions) {
-		return nil, usage(c, errors.New("there are more --resource than --action"))
+func (in *explainInput) request() (clients.ExplainInput, error) {
+	ask := clients.ExplainInput{Namespace: in.namespace, ServiceAccount: in.serviceAccount, PodName: in.pod, PodUID: in.podUID, NodeName: in.node}
+	if in.tokenFile != "" {
+		text, err := os.ReadFile(in.tokenFile)
+		if err != nil {
+			return ask, usagef("--token-file: %w", err)
+		}
+		if ask.Token = strings.TrimSpace(string(text)); ask.Token == "" {
+			return ask, usagef("--token-file: %s is empty", in.tokenFile)
+		}
+		if err := missing("cluster", in.cluster); err != nil {
+			return ask, err
+		}
+	} else if err := in.check(); err != nil {
+		return ask, err
 	}
-	out := make([]clients.ActionAsked, len(actions))
-	for i, action := range actions {
-		out[i] = clients.ActionAsked{Action: action, Resource: "*"}
-		if i < len(resources) {
-			out[i].Resource = resources[i]
+	if len(in.resources) > 0 && len(in.resources) != len(in.actions) {
+		return ask, usagef("%d --action and %d --resource: give one resource for each action, or none", len(in.actions), len(in.resources))
+	}
+	for i, action := range in.actions {
+		q := clients.ActionAsked{Action: action, Resource: "*"}
+		if len(in.resources) > 0 {
+			q.Resource = in.resources[i]
+		}
+		ask.Actions = append(ask.Actions, q)
+	}
+	return ask, nil
+}
+
+// granted reports whether credentials would be issued and every action that
+// was asked about allowed.
+func granted(x *clients.Explanation, asked int) bool {
+	if !x.WouldIssue || len(x.Actions) != asked {
+		return false
+	}
+	for _, q := range x.Actions {
+		if !q.Allowed {
+			return false
 		}
 	}
-	return out, nil
-}
-
-func (a *app) showExplanation(x *clients.Explanation) error {
-	refused := !x.WouldIssue
-	for _, q := range x.Actions {
-		refused = refused || !q.Allowed
-	}
-	if a.output == "table" {
-		writeExplanation(a.Out, x)
-	} else if err := a.print(x, table{}); err != nil {
-		return err
-	}
-	if refused {
-		return &statusError{ExitRefused}
-	}
-	return nil
+	return true
 }
 
 var marks = map[string]string{clients.Pass: "✓", clients.Fail: "✗", clients.Open: "?", clients.NotReached: "–"}
 
-func writeExplanation(w io.Writer, x *clients.Explanation) {
+func writeExplanation(w io.Writer, x *clients.Explanation) error {
+	p := &printer{w: w}
 	for _, s := range x.Steps {
-		line := marks[s.Verdict] + " " + s.Step
-		if s.Verdict == clients.NotReached {
-			line += ": not reached"
+		mark, ok := marks[s.Verdict]
+		if !ok {
+			mark = s.Verdict
 		}
-		if s.Note != "" {
-			line += ": " + s.Note
+		p.line("%s %s", mark, s.Step)
+		p.more("", s.Note)
+		p.more("depends on ", strings.Join(s.Open, ", "))
+		if s.Verdict == clients.Fail {
+			p.more("", s.Message)
+			p.more("reason: ", s.Reason)
+			p.detail(s.Detail)
 		}
-		if s.Message != "" {
-			line += ": " + s.Message
-		}
-		if s.Reason != "" {
-			line += " [" + s.Reason + "]"
-		}
-		fmt.Fprintln(w, line)
-		if len(s.Open) > 0 {
-			fmt.Fprintln(w, "    depends on", strings.Join(s.Open, ", "))
-		}
-		writeDetail(w, s.Detail)
 	}
-	verdict := "credentials would be issued"
-	if !x.WouldIssue {
-		verdict = "credentials would NOT be issued"
+	switch {
+	case !x.WouldIssue:
+		p.line("\nCredentials would be refused.")
+	case open(x):
+		p.line("\nCredentials would be issued, if what is open (?) holds.")
+	default:
+		p.line("\nCredentials would be issued.")
 	}
-	fmt.Fprintln(w, verdict)
 	for _, q := range x.Actions {
-		writeAction(w, &q)
+		p.action(q)
+	}
+	return p.err
+}
+
+// open reports whether a step depends on a pod that is not known.
+func open(x *clients.Explanation) bool {
+	for _, s := range x.Steps {
+		if s.Verdict == clients.Open && len(s.Open) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// printer keeps the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
 	}
 }
 
-// writeDetail shows the statements that nearly matched, and what failed.
-func writeDetail(w io.Writer, raw json.RawMessage) {
-	var d clients.Decision
-	if len(raw) == 0 || json.Unmarshal(raw, &d) != nil {
+func (p *printer) more(label, text string) {
+	if text != "" {
+		p.line("    %s%s", label, text)
+	}
+}
+
+// detail shows a policy decision, or whatever else a step has to say.
+func (p *printer) detail(raw json.RawMessage) {
+	if len(raw) == 0 || string(raw) == "null" {
 		return
 	}
-	if src := d.Decision.Source; d.Decision.ExplicitDeny {
-		fmt.Fprintf(w, "    denied by %s%s\n", src.Document, statement(src.Statement, src.Sid))
+	var d clients.Decision
+	if json.Unmarshal(raw, &d) == nil && d.Decision.Cause != "" {
+		p.decision(d)
+		return
+	}
+	var plain map[string]string
+	if json.Unmarshal(raw, &plain) != nil {
+		p.line("    %s", raw)
+		return
+	}
+	for _, k := range slices.Sorted(maps.Keys(plain)) {
+		p.line("    %s: %s", k, plain[k])
+	}
+}
+
+func (p *printer) action(q clients.ActionAnswer) {
+	if q.Allowed {
+		p.line("\n✓ %s on %s: allowed by %s", q.Action, q.Resource, source(q.Detail.Decision.Source))
+		p.more("depends on ", strings.Join(q.Detail.Decision.Open, ", "))
+		return
+	}
+	p.line("\n✗ %s on %s: denied", q.Action, q.Resource)
+	if !q.Detail.Decision.ExplicitDeny {
+		p.line("    %s", causeText(q.Detail.Decision.Cause))
+	}
+	p.decision(q.Detail)
+}
+
+// decision says which statement denied, or what the nearest one lacked.
+func (p *printer) decision(d clients.Decision) {
+	if d.Decision.ExplicitDeny {
+		p.line("    denied by %s", source(d.Decision.Source))
+		return
 	}
 	for _, m := range d.NearMisses {
-		fmt.Fprintf(w, "    %s%s: %s\n", m.Document, statement(m.Statement, m.Sid), missed(&m))
-	}
-}
-
-// statement counts from 1, as people do.
-func statement(index int, sid string) string {
-	if index < 0 {
-		return ""
-	}
-	if sid != "" {
-		return fmt.Sprintf(", statement %d (%s)", index+1, sid)
-	}
-	return fmt.Sprintf(", statement %d", index+1)
-}
-
-func missed(m *clients.NearMiss) string {
-	c := m.Condition
-	if c == nil {
-		return fmt.Sprintf("%s wants %s, is %s", m.Element, strings.Join(m.Wanted, " or "), dash(m.Actual))
-	}
-	is := "is " + strings.Join(c.Actual, ", ")
-	if c.Absent {
-		is = "is absent"
-	}
-	text := fmt.Sprintf("%s %s wants %s, %s", c.Operator, c.Key, strings.Join(c.Wanted, " or "), is)
-	if c.Problem != "" {
-		text += " (" + c.Problem + ")"
-	}
-	return text
-}
-
-func writeAction(w io.Writer, q *clients.ActionAnswer) {
-	src := q.Detail.Decision.Source
-	switch {
-	case q.Allowed:
-		fmt.Fprintf(w, "✓ %s on %s: allowed by %s%s\n", q.Action, q.Resource, src.Document, statement(src.Statement, src.Sid))
-	case q.Detail.Decision.ExplicitDeny:
-		fmt.Fprintf(w, "✗ %s on %s: denied by %s%s\n", q.Action, q.Resource, src.Document, statement(src.Statement, src.Sid))
-	default:
-		fmt.Fprintf(w, "✗ %s on %s: no policy allows it (%s)\n", q.Action, q.Resource, q.Detail.Decision.Cause)
-	}
-	for _, m := range q.Detail.NearMisses {
-		fmt.Fprintf(w, "    %s%s: %s\n", m.Document, statement(m.Statement, m.Sid), missed(&m))
-	}
-}
-
-// whoJSON is who the caller is.
-type whoJSON struct {
-	Account     string `json:"account"`
-	Arn         string `json:"arn"`
-	UserID      string `json:"userId"`
-	AccessKeyID string `json:"accessKeyId"`
-	Source      string `json:"credentialSource"`
-	Endpoint    string `json:"endpoint"`
-	Region      string `json:"region"`
-}
-
-func (a *app) whoami() *cobra.Command {
-	c := &cobra.Command{
-		Use: "whoami", Short: "Show who you are to the control plane",
-		Long:    "Show who you are to the control plane, and where the credentials came from.",
-		Example: "  podid whoami\n  podid whoami -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			api, err := a.connect(c.Context())
-			if err != nil {
-				return err
+		p.line("    nearest: %s", source(clients.Source{Document: m.Document, Arn: m.Arn, Statement: m.Statement, Sid: m.Sid}))
+		if c := m.Condition; c != nil {
+			p.line("      condition %s %s is not met", c.Operator, c.Key)
+			p.line("        wanted: %s", strings.Join(c.Wanted, ", "))
+			actual := strings.Join(c.Actual, ", ")
+			if c.Absent {
+				actual = "(the request has no such key)"
 			}
-			cred, err := api.Config.Credentials.Retrieve(c.Context())
-			if err != nil {
-				return fmt.Errorf("find credentials: %w", err)
+			p.line("        actual: %s", actual)
+			if c.Problem != "" {
+				p.line("        problem: %s", c.Problem)
 			}
-			id, err := api.STS.GetCallerIdentity(c.Context(), &sts.GetCallerIdentityInput{})
-			if err != nil {
-				return err
-			}
-			out := whoJSON{
-				Account: aws.ToString(id.Account), Arn: aws.ToString(id.Arn), UserID: aws.ToString(id.UserId), AccessKeyID: cred.AccessKeyID,
-				Source: cred.Source, Endpoint: aws.ToString(api.Config.BaseEndpoint), Region: api.Config.Region,
-			}
-			return a.print(out, table{
-				head: []string{"ACCOUNT", "ARN", "ACCESS KEY ID", "CREDENTIALS FROM"},
-				rows: [][]string{{out.Account, out.Arn, out.AccessKeyID, out.Source}},
-			})
-		},
+			continue
+		}
+		p.line("      %s does not match", m.Element)
+		p.line("        wanted: %s", strings.Join(m.Wanted, ", "))
+		p.line("        actual: %s", m.Actual)
 	}
-	a.addOutput(c)
-	a.addConnection(c)
-	return c
+}
+
+func source(s clients.Source) string {
+	name := s.Document
+	if name == "" {
+		name = s.Arn
+	}
+	if name == "" {
+		name = "no policy"
+	}
+	if s.Statement < 0 {
+		return name
+	}
+	out := fmt.Sprintf("%s, statement %d", name, s.Statement+1)
+	if s.Sid != "" {
+		out += " (" + s.Sid + ")"
+	}
+	return out
+}
+
+var causes = map[string]string{
+	"NoIdentityAllow":  "no policy of the role allows it",
+	"NoBoundaryAllow":  "the permissions boundary does not allow it",
+	"NoSessionAllow":   "the session policy does not allow it",
+	"NoResourceAllow":  "no policy of the resource allows it",
+	"NoTrustAllow":     "the trust policy does not allow it",
+	"NoSCPAllow":       "a service control policy does not allow it",
+	"NoRCPAllow":       "a resource control policy does not allow it",
+	"RootMayNotAssume": "the account's root user may not assume roles",
+}
+
+func causeText(cause string) string {
+	if text, ok := causes[cause]; ok {
+		return text
+	}
+	return cause
 }

@@ -6,6 +6,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -14,53 +15,80 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// table is what -o table shows of a result.
-type table struct {
-	head []string
-	rows [][]string
+// format is the form of the output.
+type format string
+
+const (
+	formatTable format = "table"
+	formatJSON  format = "json"
+	formatYAML  format = "yaml"
+)
+
+// String implements pflag.Value.
+func (f *format) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *format) Type() string { return "format" }
+
+// Set implements pflag.Value.
+func (f *format) Set(s string) error {
+	if !slices.Contains([]format{formatTable, formatJSON, formatYAML}, format(s)) {
+		return fmt.Errorf("%q is none of table, json and yaml", s)
+	}
+	*f = format(s)
+	return nil
 }
 
-// print writes value as JSON or YAML, or t as a table.
-func (a *app) print(value any, t table) error {
+// print writes v as JSON or YAML, or calls table.
+func (a *app) print(v any, table func(io.Writer) error) error {
 	switch a.output {
-	case "json":
-		e := json.NewEncoder(a.Out)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		return e.Encode(value)
-	case "yaml":
-		text, err := yaml.Marshal(value)
+	case formatJSON:
+		enc := json.NewEncoder(a.Out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	case formatYAML:
+		text, err := yaml.Marshal(v)
 		if err != nil {
-			return err
+			return fmt.Errorf("write YAML: %w", err)
 		}
 		_, err = a.Out.Write(text)
 		return err
-	case "table", "":
-		w := tabwriter.NewWriter(a.Out, 0, 4, 3, ' ', 0)
-		fmt.Fprintln(w, strings.Join(t.head, "\t"))
-		for _, r := range t.rows {
-			fmt.Fprintln(w, strings.Join(r, "\t"))
+	default:
+		return table(a.Out)
+	}
+}
+
+// rows writes a table with a head line.
+func rows(w io.Writer, head string, lines [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, strings.ReplaceAll(head, " ", "\t"))
+	for _, l := range lines {
+		for i, cell := range l {
+			if cell == "" {
+				l[i] = "-"
+			}
 		}
-		return w.Flush()
+		fmt.Fprintln(tw, strings.Join(l, "\t"))
 	}
-	return &usageError{fmt.Errorf("-o %s is not table, json or yaml", a.output), "podid"}
+	return tw.Flush()
 }
 
-// dash stands for nothing in a table.
-func dash(s string) string {
-	if s == "" {
-		return "-"
+// fields writes one thing, a field a line; empty values are left out.
+func fields(w io.Writer, pairs ...string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			fmt.Fprintf(tw, "%s\t%s\n", pairs[i], strings.ReplaceAll(pairs[i+1], "\n", "\n\t"))
+		}
 	}
-	return s
+	return tw.Flush()
 }
 
-func showTags(tags map[string]string) string {
+func tagText(tags map[string]string) string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
 		out = append(out, k+"="+tags[k])
 	}
-	return dash(strings.Join(out, ","))
+	return strings.Join(out, ",")
 }
-
-// roleName is the last part of a role's ARN, for tables.
-func roleName(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

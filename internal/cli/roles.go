@@ -5,15 +5,15 @@ package cli
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
@@ -22,258 +22,254 @@ import (
 	"podid/internal/cli/trust"
 )
 
-// roleJSON is a role as -o json and yaml show it.
-type roleJSON struct {
-	Name        string            `json:"roleName"`
-	Arn         string            `json:"arn"`
-	ID          string            `json:"roleId"`
-	Trust       string            `json:"assumeRolePolicyDocument,omitempty"`
-	Attached    []string          `json:"attachedPolicyArns,omitempty"`
-	Inline      []string          `json:"inlinePolicyNames,omitempty"`
-	Boundary    string            `json:"permissionsBoundary,omitempty"`
-	Tags        map[string]string `json:"tags,omitempty"`
-	CreatedDate time.Time         `json:"createDate"`
+// trustFor are the flags from which a trust policy is made.
+type trustFor struct {
+	kind     string // pod-identity
+	clusters []string
+	document string
 }
 
-func roleOf(r *iamtypes.Role) roleJSON {
-	out := roleJSON{Name: aws.ToString(r.RoleName), Arn: aws.ToString(r.Arn), ID: aws.ToString(r.RoleId), CreatedDate: aws.ToTime(r.CreateDate).UTC()}
-	if r.PermissionsBoundary != nil {
-		out.Boundary = aws.ToString(r.PermissionsBoundary.PermissionsBoundaryArn)
-	}
-	for _, t := range r.Tags {
-		if out.Tags == nil {
-			out.Tags = map[string]string{}
-		}
-		out.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	return out
+func (a *app) trustFlags(cmd *cobra.Command, t *trustFor) {
+	f := cmd.Flags()
+	f.StringVar(&t.kind, "trust", "", "`kind` of trust policy to write: pod-identity")
+	f.StringSliceVar(&t.clusters, "cluster", nil, "`names` of the clusters whose pods may assume the role; all of the account without it")
+	f.StringVar(&t.document, "trust-policy", "", "trust policy: `JSON` or @file")
+	register(cmd, "trust", cobra.FixedCompletions([]string{"pod-identity"}, cobra.ShellCompDirectiveNoFileComp))
+	register(cmd, "cluster", a.completeClusters)
 }
 
-func describeRole(ctx context.Context, api *clients.Clients, name string) (roleJSON, error) {
-	r, err := setup.DescribeRole(ctx, api, name)
+func (t *trustFor) check() error {
+	switch {
+	case (t.kind == "") == (t.document == ""):
+		return usagef("--trust pod-identity or --trust-policy is needed, one of them")
+	case t.kind != "" && t.kind != "pod-identity":
+		return usagef("--trust %s: pod-identity is the kind there is", t.kind)
+	case t.document != "" && len(t.clusters) > 0:
+		return usagef("--cluster belongs to --trust pod-identity")
+	}
+	return nil
+}
+
+func (t *trustFor) policy(ctx context.Context, c *clients.Clients) (string, error) {
+	if t.document != "" {
+		return document("trust-policy", t.document)
+	}
+	id, err := c.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return roleJSON{}, err
+		return "", fmt.Errorf("ask for the account: %w", err)
 	}
-	out := roleOf(&r.Role)
-	out.Trust, out.Attached, out.Inline = r.Trust, r.Attached, r.Inline
-	return out, nil
-}
-
-func (a *app) printRoles(value any, list ...roleJSON) error {
-	t := table{head: []string{"NAME", "ARN", "POLICIES", "CREATED"}}
-	for _, r := range list {
-		var names []string
-		for _, p := range r.Attached {
-			names = append(names, roleName(p))
+	arns := make([]string, len(t.clusters))
+	for i, name := range t.clusters {
+		out, err := c.EKS.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &name})
+		if err != nil {
+			return "", err
 		}
-		t.rows = append(t.rows, []string{r.Name, r.Arn, dash(strings.Join(append(names, r.Inline...), ",")), r.CreatedDate.Format(time.DateOnly)})
+		arns[i] = aws.ToString(out.Cluster.Arn)
 	}
-	return a.print(value, t)
+	return trust.ForPods(aws.ToString(id.Account), arns...), nil
 }
 
 func (a *app) createRole() *cobra.Command {
+	var t trustFor
 	var in setup.RoleInput
-	var kind, clusterName, document string
-	var tags []string
-	c := &cobra.Command{
-		Use: "role NAME", Short: "Make a role",
-		Long: `Make a role that pods of a cluster may assume (--cluster), with the trust policy of AWS'
-documentation bound to this account and cluster, or with a trust policy of your own
-(--trust-policy). When a step fails, the steps before are rolled back.`,
-		Example: `  podid create role s3-app --cluster my-cluster --permission-policy-arns arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess
-  podid create role s3-app --trust-policy @trust.json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if kind != "pod-identity" {
-				return usage(c, fmt.Errorf("--trust %s: only pod-identity is known; for others give --trust-policy", kind))
+	cmd := &cobra.Command{
+		Use:   "role NAME",
+		Short: "Create a role for pods",
+		Long: `Create a role. --trust pod-identity writes the trust policy that lets pods of this account assume
+it, of the given clusters only if --cluster names some; --trust-policy takes one of your own.
+It is all or nothing: when a policy cannot be attached, the role is deleted again.`,
+		Example: `  podid create role s3-app-role --trust pod-identity --cluster my-cluster,other \
+    --permission-policy-arns arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess
+  podid create role ci --trust-policy @trust.json --path /build/`,
+		Args: exactly(1, "the NAME of the role"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.check(); err != nil {
+				return err
 			}
-			if (clusterName == "") == (document == "") {
-				return usage(c, errors.New("give either --cluster or --trust-policy"))
-			}
-			api, err := a.connect(c.Context())
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if in.Trust, err = textOrFile(document); err != nil {
-				return err
-			}
-			if clusterName != "" {
-				if in.Trust, err = podTrust(c.Context(), api, clusterName); err != nil {
-					return err
-				}
-			}
-			if in.Tags, err = parseTags(c, tags); err != nil {
+			if in.Trust, err = t.policy(cmd.Context(), c); err != nil {
 				return err
 			}
 			in.Name = args[0]
-			if _, err := setup.CreateRole(c.Context(), api, in, a.progress); err != nil {
+			if _, err := setup.CreateRole(cmd.Context(), c, in, a.progress); err != nil {
 				return err
 			}
-			one, err := describeRole(c.Context(), api, in.Name)
+			return a.showRole(cmd.Context(), c, in.Name)
+		},
+	}
+	a.trustFlags(cmd, &t)
+	f := cmd.Flags()
+	f.StringSliceVar(&in.PolicyARNs, "permission-policy-arns", nil, "`ARNs` of policies to attach, separated by commas")
+	f.StringVar(&in.Path, "path", "", "`path` of the role: /team/")
+	f.StringVar(&in.Boundary, "permissions-boundary-arn", "", "`ARN` of the policy that bounds the role")
+	f.StringVar(&in.Description, "description", "", "`text` for people")
+	f.StringToStringVar(&in.Tags, "tags", nil, "`tags` of the role: key=value,…")
+	return cmd
+}
+
+func (a *app) updateRole() *cobra.Command {
+	var t trustFor
+	cmd := &cobra.Command{
+		Use:   "role NAME",
+		Short: "Replace a role's trust policy",
+		Long: `Replace a role's trust policy, by the one for pods of the given clusters or by one of your own.
+To add a cluster and keep the rest: podid create podidentityassociation --role-arn … --extend-trust.`,
+		Example: `  podid update role s3-app-role --trust pod-identity --cluster my-cluster,other
+  podid update role s3-app-role --trust-policy @trust.json`,
+		Args: exactly(1, "the NAME of the role"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.check(); err != nil {
+				return err
+			}
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.printRoles(one, one)
+			text, err := t.policy(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			if _, err := c.IAM.UpdateAssumeRolePolicy(cmd.Context(), &iam.UpdateAssumeRolePolicyInput{RoleName: &args[0], PolicyDocument: &text}); err != nil {
+				return err
+			}
+			a.say("updated the trust policy of role %s", args[0])
+			return a.showRole(cmd.Context(), c, args[0])
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&kind, "trust", "pod-identity", "`kind` of the trust policy to make")
-	f.StringVar(&clusterName, "cluster", "", "`name` of the cluster whose pods may assume the role")
-	f.StringVar(&document, "trust-policy", "", "trust policy, JSON `text` or @file")
-	f.StringSliceVar(&in.PolicyARNs, "permission-policy-arns", nil, "`ARNs` of managed policies to attach")
-	f.StringVar(&in.Path, "path", "", "`path` of the role, such as /apps/")
-	f.StringVar(&in.Description, "description", "", "`text` that says what the role is for")
-	f.StringVar(&in.Boundary, "permissions-boundary", "", "`ARN` of the managed policy that bounds the role")
-	f.StringSliceVar(&tags, "tags", nil, "`key=value` pairs")
-	a.addOutput(c)
-	return c
+	a.trustFlags(cmd, &t)
+	return cmd
 }
 
-// podTrust is the textbook trust policy for pods of a cluster.
-func podTrust(ctx context.Context, api *clients.Clients, clusterName string) (string, error) {
-	id, err := api.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return "", err
+// roleJSON is a role in JSON and YAML.
+type roleJSON struct {
+	RoleName            string            `json:"roleName"`
+	Arn                 string            `json:"arn"`
+	RoleID              string            `json:"roleId"`
+	Path                string            `json:"path"`
+	Description         string            `json:"description,omitempty"`
+	MaxSessionDuration  int32             `json:"maxSessionDuration"` // seconds
+	PermissionsBoundary string            `json:"permissionsBoundary,omitempty"`
+	TrustPolicy         json.RawMessage   `json:"trustPolicy,omitempty"`
+	AttachedPolicies    []string          `json:"attachedPolicies,omitempty"`
+	InlinePolicies      []string          `json:"inlinePolicies,omitempty"`
+	Tags                map[string]string `json:"tags,omitempty"`
+	CreatedAt           time.Time         `json:"createdAt"`
+}
+
+func newRole(r *setup.Role) roleJSON {
+	x := roleJSON{
+		RoleName: aws.ToString(r.RoleName), Arn: aws.ToString(r.Arn), RoleID: aws.ToString(r.RoleId), Path: aws.ToString(r.Path),
+		Description: aws.ToString(r.Description), MaxSessionDuration: aws.ToInt32(r.MaxSessionDuration), TrustPolicy: json.RawMessage(r.Trust),
+		AttachedPolicies: r.Attached, InlinePolicies: r.Inline, Tags: map[string]string{}, CreatedAt: aws.ToTime(r.CreateDate),
 	}
-	out, err := api.EKS.DescribeCluster(ctx, &eks.DescribeClusterInput{Name: &clusterName})
-	if err != nil {
-		return "", err
+	if r.PermissionsBoundary != nil {
+		x.PermissionsBoundary = aws.ToString(r.PermissionsBoundary.PermissionsBoundaryArn)
 	}
-	return trust.ForPods(aws.ToString(id.Account), aws.ToString(out.Cluster.Arn)), nil
+	for _, t := range r.Tags {
+		x.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return x
+}
+
+func (a *app) showRole(ctx context.Context, c *clients.Clients, name string) error {
+	role, err := setup.DescribeRole(ctx, c, name)
+	if err != nil {
+		return err
+	}
+	x := newRole(role)
+	return a.print(x, func(w io.Writer) error {
+		document, err := trust.Format(role.Trust)
+		if err != nil {
+			document = role.Trust
+		}
+		return fields(w, "role", x.RoleName, "arn", x.Arn, "unique id", x.RoleID, "description", x.Description,
+			"boundary", x.PermissionsBoundary, "policies", strings.Join(x.AttachedPolicies, "\n"), "inline policies", strings.Join(x.InlinePolicies, "\n"),
+			"tags", tagText(x.Tags), "longest session", (time.Duration(x.MaxSessionDuration) * time.Second).String(),
+			"created", x.CreatedAt.Format(time.RFC3339), "trust policy", document)
+	})
 }
 
 func (a *app) getRoles() *cobra.Command {
 	var prefix string
-	c := &cobra.Command{
-		Use: "role [NAME]", Aliases: []string{"roles"}, Short: "Show roles",
-		Long:    "Show all roles, or one with its trust policy and the names of its policies.",
-		Example: "  podid get roles\n  podid get role s3-app -o yaml",
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, err := a.connect(c.Context())
+	cmd := &cobra.Command{
+		Use: "role [NAME]", Aliases: []string{"roles"},
+		Short: "Show the roles of the account, or one with its policies",
+		Long:  `Show the roles of the account, all pages, or one role with its trust policy, policies and tags.`,
+		Example: `  podid get roles
+  podid get roles --path-prefix /team/
+  podid get role s3-app-role -o yaml`,
+		Args: upTo(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if len(args) == 1 {
-				one, err := describeRole(c.Context(), api, args[0])
-				if err != nil {
-					return err
-				}
-				return a.printRoles(one, one)
+				return a.showRole(cmd.Context(), c, args[0])
 			}
 			in := &iam.ListRolesInput{}
 			if prefix != "" {
 				in.PathPrefix = &prefix
 			}
-			list := []roleJSON{}
-			for p := iam.NewListRolesPaginator(api.IAM, in); p.HasMorePages(); {
-				page, err := p.NextPage(c.Context())
+			all := []roleJSON{}
+			lines := [][]string{}
+			for pages := iam.NewListRolesPaginator(c.IAM, in); pages.HasMorePages(); {
+				page, err := pages.NextPage(cmd.Context())
 				if err != nil {
 					return err
 				}
-				for i := range page.Roles {
-					list = append(list, roleOf(&page.Roles[i]))
+				for _, r := range page.Roles {
+					x := newRole(&setup.Role{Role: r})
+					x.TrustPolicy = nil // the list's form of it is encoded; ask for the role to see it
+					all = append(all, x)
+					lines = append(lines, []string{x.RoleName, x.Arn, x.CreatedAt.Format(time.RFC3339)})
 				}
 			}
-			return a.printRoles(list, list...)
+			return a.print(all, func(w io.Writer) error { return rows(w, "ROLE ARN CREATED", lines) })
 		},
 	}
-	c.Flags().StringVar(&prefix, "path-prefix", "", "`path` that the roles' paths begin with")
-	a.addOutput(c)
-	return c
-}
-
-func (a *app) updateRole() *cobra.Command {
-	var document string
-	c := &cobra.Command{
-		Use: "role NAME", Short: "Replace a role's trust policy",
-		Long:    "Replace a role's trust policy. Sessions that were issued go on until they expire.",
-		Example: "  podid update role s3-app --trust-policy @trust.json",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := required(c, "trust-policy"); err != nil {
-				return err
-			}
-			text, err := textOrFile(document)
-			if err != nil {
-				return err
-			}
-			api, err := a.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			if _, err := api.IAM.UpdateAssumeRolePolicy(c.Context(), &iam.UpdateAssumeRolePolicyInput{RoleName: &args[0], PolicyDocument: &text}); err != nil {
-				return err
-			}
-			one, err := describeRole(c.Context(), api, args[0])
-			if err != nil {
-				return err
-			}
-			return a.printRoles(one, one)
-		},
-	}
-	c.Flags().StringVar(&document, "trust-policy", "", "the new trust policy, JSON `text` or @file")
-	a.addOutput(c)
-	return c
+	cmd.Flags().StringVar(&prefix, "path-prefix", "", "only roles whose `path` begins with this")
+	return cmd
 }
 
 func (a *app) deleteRole() *cobra.Command {
 	var force bool
-	c := &cobra.Command{
-		Use: "role NAME", Short: "Delete a role with its inline policies",
-		Long:    "Delete a role: its policies are detached or, if inline, deleted first. Refused while associations name the role, unless --force.",
-		Example: "  podid delete role s3-app",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, err := a.connect(c.Context())
+	cmd := &cobra.Command{
+		Use:   "role NAME",
+		Short: "Delete a role with its policies",
+		Long: `Delete a role: its policies are detached, its inline policies deleted. Sessions of the role end at
+once. A role that an association of any cluster names is kept, unless --force is given.`,
+		Example: `  podid delete role s3-app-role
+  podid delete role s3-app-role --force`,
+		Args: exactly(1, "the NAME of the role"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
 			}
-			r, err := setup.DescribeRole(c.Context(), api, args[0])
+			role, err := setup.DescribeRole(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}
 			if !force {
-				users, err := setup.RoleUsers(c.Context(), api, aws.ToString(r.Arn))
+				users, err := setup.RoleUsers(cmd.Context(), c, aws.ToString(role.Arn))
 				if err != nil {
 					return err
 				}
 				if len(users) > 0 {
-					return &setup.Failure{Err: setup.InUse(users), Hint: "delete the associations first, or give --force: their pods then get no credentials"}
+					return &setup.Failure{Err: setup.InUse(users), Hint: "delete those associations first, or give --force: their pods then get no credentials"}
 				}
 			}
-			if err := setup.DeleteRole(c.Context(), api, r); err != nil {
+			if err := setup.DeleteRole(cmd.Context(), c, role); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(a.Out, "deleted role "+args[0])
-			return err
+			a.say("deleted role %s", args[0])
+			return nil
 		},
 	}
-	c.Flags().BoolVar(&force, "force", false, "delete the role although associations name it")
-	return c
-}
-
-// deleteOwnRole deletes a role that podid made and nothing else uses.
-func (a *app) deleteOwnRole(ctx context.Context, api *clients.Clients, roleARN string) error {
-	r, err := setup.DescribeRole(ctx, api, roleName(roleARN))
-	if err != nil {
-		return err
-	}
-	if !r.CreatedByPodid() {
-		_, err := fmt.Fprintln(a.Out, "kept role "+roleName(roleARN)+": podid did not make it")
-		return err
-	}
-	users, err := setup.RoleUsers(ctx, api, roleARN)
-	if err != nil {
-		return err
-	}
-	if len(users) > 0 {
-		_, err := fmt.Fprintln(a.Out, "kept role "+roleName(roleARN)+": used by "+strings.Join(users, ", "))
-		return err
-	}
-	if err := setup.DeleteRole(ctx, api, r); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(a.Out, "deleted role "+roleName(roleARN))
-	return err
+	cmd.Flags().BoolVar(&force, "force", false, "delete it even if associations use it")
+	return cmd
 }

@@ -1,11 +1,12 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli owns the commands of podid that talk to a control plane: one
-// more client of the wire, so what it does anybody may do with AWS' tools. It
-// owns flags, output, hints and exit statuses; rules live in the server, and
-// it refuses to guess them. Commands that change several things take back what
-// they did when a later step fails, and say so.
+// Package cli owns the commands of podid that are clients of a control plane:
+// associations, clusters, roles, exec, explain. It is one more client of the
+// wire and imports nothing of the server: what it cannot do, nobody can over
+// the wire. It turns flags into calls, and answers into tables, JSON or YAML
+// and an exit status. It refuses to guess: no endpoint, no call; a change that
+// others would feel is shown and confirmed first.
 package cli
 
 import (
@@ -17,222 +18,192 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
 	"podid/internal/cli/clients"
-	"podid/internal/cli/setup"
 )
 
-// The exit statuses of every command. `podid exec` passes on its command's.
-const (
-	ExitOK       = 0
-	ExitError    = 1
-	ExitUsage    = 2
-	ExitRefused  = 3 // a decision was no: explain, or access denied
-	ExitNotFound = 4
-	ExitConflict = 5
-)
-
-// Streams are where a command reads and writes.
+// Streams are standard input, output and error.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// app is what every command shares.
-type app struct {
-	Streams
-	options clients.Options
-	output  string // table, json, yaml
-	environ []string
-	now     func() time.Time
-}
-
-// Config is what a CLI is made of.
+// Config is what the command line is made of.
 type Config struct {
 	Streams
-	Version string   // printed by `podid version`
-	Environ []string // of the process, for podid exec
+	Version string   // shown by `podid version`
+	Environ []string // of the process; exec passes it on
 	Now     func() time.Time
-	// Extra are commands of the same binary that are not clients (server, dev).
+	// Extra are commands of the same program that are no clients: server, dev.
 	Extra []*cobra.Command
 }
 
-// New returns the root command.
+// app is what all commands share. One is made per run.
+type app struct {
+	Streams
+	environ []string
+	now     func() time.Time
+	options clients.Options
+	output  format
+}
+
+// New makes the command podid with all client commands and the extra ones.
 func New(cfg Config) *cobra.Command {
-	a := &app{Streams: cfg.Streams, environ: cfg.Environ, now: cfg.Now}
+	a := &app{Streams: cfg.Streams, environ: cfg.Environ, now: cfg.Now, output: formatTable}
 	root := &cobra.Command{
 		Use:   "podid",
 		Short: "EKS Pod Identity for any Kubernetes",
-		Long: `podid gives pods of any Kubernetes AWS credentials by their service account, in the way of EKS
-Pod Identity. This is its command line: it runs the control plane (server, dev) and talks to one.
+		Long: `podid gives the pods of any Kubernetes cluster AWS-shaped credentials through EKS Pod Identity
+associations: who runs as a service account gets the role that is associated with it.
 
-Endpoint, CA, region and credentials are found as every AWS SDK finds them: AWS_ENDPOINT_URL,
-AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile. The file
-env that podid dev leaves sets all of them.
+Client commands find the control plane and their credentials as every AWS SDK does:
+AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE and so on.`,
+		Example: `  # try it on one machine: control plane, cluster and agent in one process
+  podid dev --dir ./state
+  . ./state/env
 
-Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 refused (access denied, or explain says no),
-4 not found, 5 exists already or is in use.`,
-		SilenceUsage: true, SilenceErrors: true,
+  # give a service account a role that reads S3
+  podid create podidentityassociation --cluster my-cluster --namespace s3-app-ns \
+    --service-account-name s3-app-sa --role-name s3-app-role \
+    --permission-policy-arns arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess
+
+  # run a command as a pod of it
+  podid exec --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa -- aws sts get-caller-identity`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	}
 	root.SetIn(cfg.In)
 	root.SetOut(cfg.Out)
 	root.SetErr(cfg.Err)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageOf(cmd, err) })
 	root.AddCommand(
-		a.group("create", "Create an association, a role or a token", a.createAssociation(), a.createRole(), a.createToken()),
-		a.group("get", "Show associations, clusters and roles", a.getAssociations(), a.getClusters(), a.getRoles()),
-		a.group("update", "Change an association, a cluster or a role", a.updateAssociation(), a.updateCluster(), a.updateRole()),
-		a.group("delete", "Delete an association, a cluster or a role", a.deleteAssociation(), a.deleteCluster(), a.deleteRole()),
-		a.group("register", "Register a cluster", a.registerCluster()),
-		a.execCommand(), a.explainCommand(), a.whoami(), versionCommand(cfg.Version),
+		a.verb("create", "Create associations, roles and tokens", a.createAssociation(), a.createRole(), a.createToken()),
+		a.verb("get", "Show associations, clusters and roles", a.getAssociations(), a.getClusters(), a.getRoles()),
+		a.verb("update", "Change associations, clusters and roles", a.updateAssociation(), a.updateCluster(), a.updateRole()),
+		a.verb("delete", "Delete associations, clusters and roles", a.deleteAssociation(), a.deleteCluster(), a.deleteRole()),
+		a.verb("register", "Register clusters", a.registerCluster()),
+		a.client(a.whoami()), a.client(a.exec()), a.client(a.explain()), a.version(cfg.Version),
+		exitCodesTopic(), environmentTopic(),
 	)
 	root.AddCommand(cfg.Extra...)
+	root.InitDefaultCompletionCmd()
 	return root
 }
 
-func (a *app) group(name, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short, Long: short + ".", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		return usage(c, errors.New("say what to "+name))
-	}}
-	for _, sub := range commands {
-		a.addConnection(sub)
+// verb is a command that only has commands under it.
+func (a *app) verb(name, short string, nouns ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: name, Short: short, Long: short + ". Each kind has a command of its own.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageOf(cmd, fmt.Errorf("unknown kind %q", args[0]))
+			}
+			return usageOf(cmd, errors.New("say what to "+name))
+		},
 	}
-	c.AddCommand(commands...)
-	return c
+	var examples []string
+	for _, n := range nouns {
+		examples = append(examples, "  podid "+name+" "+n.Name()+" --help")
+		cmd.AddCommand(n)
+	}
+	cmd.Example = strings.Join(examples, "\n")
+	return a.client(cmd)
 }
 
-// addConnection adds the flags by which a command finds its control plane.
-func (a *app) addConnection(c *cobra.Command) {
-	f := c.Flags()
+// client gives a command, and those under it, the flags of a client.
+func (a *app) client(cmd *cobra.Command) *cobra.Command {
+	f := cmd.PersistentFlags()
 	f.StringVar(&a.options.EndpointURL, "endpoint-url", "", "`URL` of the control plane (AWS_ENDPOINT_URL)")
 	f.StringVar(&a.options.Region, "region", "", "`region` of the control plane (AWS_REGION)")
-	f.StringVar(&a.options.Profile, "profile", "", "`profile` of the shared credentials file (AWS_PROFILE)")
-	f.StringVar(&a.options.CABundle, "ca-bundle", "", "`file` of certificates to trust (AWS_CA_BUNDLE)")
+	f.StringVar(&a.options.Profile, "profile", "", "`name` of a profile in the shared AWS files (AWS_PROFILE)")
+	f.StringVar(&a.options.CABundle, "ca-bundle", "", "`file` of PEM certificates to trust (AWS_CA_BUNDLE)")
+	a.outputFlag(cmd)
+	return cmd
 }
 
-func (a *app) addOutput(c *cobra.Command) {
-	c.Flags().StringVarP(&a.output, "output", "o", "table", "`form` of the output: table, json or yaml")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)) // fails only without the flag
+func (a *app) outputFlag(cmd *cobra.Command) {
+	cmd.PersistentFlags().VarP(&a.output, "output", "o", "form of the output: table, json or yaml")
+	register(cmd, "output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (a *app) connect(ctx context.Context) (*clients.Clients, error) {
+// register adds a completion. An error would be a flag that is not there,
+// which the tests of completion see.
+func register(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic("cli: completion: " + err.Error())
+	}
+}
+
+func (a *app) clients(ctx context.Context) (*clients.Clients, error) {
 	return clients.Load(ctx, a.options)
 }
 
-func versionCommand(version string) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Long: "Print the version of this binary.", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), version)
-			return err
-		},
-	}
-}
+// say tells a person what was done. In JSON and YAML standard output holds
+// the result only.
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.Err, format+"\n", args...) }
 
-// usageError is a wrong use of a command.
-type usageError struct {
-	err  error
-	path string
-}
+func (a *app) progress(done string) { a.say("%s", done) }
 
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
-
-func usage(c *cobra.Command, err error) error { return &usageError{err, c.CommandPath()} }
-
-// statusError ends the process with a status; what there is to say has been
-// said.
-type statusError struct{ status int }
-
-func (e *statusError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
-
-// Report prints an error for people and returns the exit status.
-func Report(w io.Writer, err error) int {
-	var status *statusError
-	if err == nil {
-		return ExitOK
-	}
-	if errors.As(err, &status) {
-		return status.status
-	}
-	fmt.Fprintln(w, "podid:", describe(err))
-	var u *usageError
-	if errors.As(err, &u) {
-		fmt.Fprintf(w, "  `%s --help` tells more\n", u.path)
-		return ExitUsage
-	}
-	if h := hintOf(err); h != "" {
-		fmt.Fprintln(w, "  hint:", h)
-	}
-	switch {
-	case clients.IsNotFound(err), errors.Is(err, setup.ErrNoAssociation):
-		return ExitNotFound
-	case clients.IsConflict(err), errors.Is(err, setup.ErrRoleExists), setup.IsInUse(err):
-		return ExitConflict
-	case clients.IsRefused(err):
-		return ExitRefused
-	}
-	return ExitError
-}
-
-// describe says what a service answered in its own words, without the SDK's
-// frame around it, and keeps what commands put before it.
-func describe(err error) string {
-	text := err.Error()
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return text
-	}
-	said := api.ErrorCode() + ": " + api.ErrorMessage()
-	var op *smithy.OperationError
-	if errors.As(err, &op) {
-		return strings.Replace(text, op.Error(), said, 1)
-	}
-	return strings.Replace(text, api.Error(), said, 1)
-}
-
-func hintOf(err error) string {
-	var f *setup.Failure
-	if errors.As(err, &f) {
-		return f.Hint
-	}
-	var s *clients.SetupError
-	if errors.As(err, &s) {
-		return s.Hint
-	}
-	switch clients.Code(err) {
-	case "MissingAuthenticationToken", "MissingAuthenticationTokenException", "InvalidClientTokenId", "UnrecognizedClientException":
-		return "the control plane does not know these credentials; for `podid dev`: . DIR/env"
-	case "SignatureDoesNotMatch", "InvalidSignatureException":
-		return "check the secret access key, the region and this machine's clock"
-	case "AccessDenied", "AccessDeniedException":
-		return "`podid whoami` shows who you are; an administrator has to allow the action"
-	}
-	return ""
-}
-
-// required refuses when a flag that the command cannot do without is empty.
-func required(c *cobra.Command, names ...string) error {
-	var missing []string
-	for _, n := range names {
-		if f := c.Flags().Lookup(n); f.Value.String() == "" || f.Value.String() == "[]" {
-			missing = append(missing, "--"+n)
+func (a *app) lookup(name string) string {
+	value := ""
+	for _, v := range a.environ {
+		if after, ok := strings.CutPrefix(v, name+"="); ok {
+			value = after
 		}
 	}
-	if len(missing) > 0 {
-		return usage(c, errors.New(strings.Join(missing, ", ")+" must be given"))
-	}
-	return nil
+	return value
 }
 
-// textOrFile returns the value, or for "@path" what the file holds.
-func textOrFile(value string) (string, error) {
-	path, ok := strings.CutPrefix(value, "@")
-	if !ok {
+// document reads JSON text, or @file.
+func document(flag, value string) (string, error) {
+	name, isFile := strings.CutPrefix(value, "@")
+	if !isFile {
 		return value, nil
 	}
-	text, err := os.ReadFile(path)
-	return string(text), err
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return "", usagef("--%s: %w", flag, err)
+	}
+	return string(text), nil
+}
+
+// exactly wants n arguments and says which.
+func exactly(n int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < n:
+			return usageOf(cmd, fmt.Errorf("%s is missing", names))
+		case len(args) > n:
+			return usageOf(cmd, fmt.Errorf("unexpected argument %q", args[n]))
+		}
+		return nil
+	}
+}
+
+// upTo allows at most n arguments.
+func upTo(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usageOf(cmd, fmt.Errorf("unexpected argument %q", args[n]))
+		}
+		return nil
+	}
+}
+
+// missing names all flags that are needed and empty, at once.
+func missing(pairs ...string) error {
+	var names []string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			names = append(names, "--"+pairs[i])
+		}
+	}
+	switch len(names) {
+	case 0:
+		return nil
+	case 1:
+		return usagef("%s is needed", names[0])
+	}
+	return usagef("%s and %s are needed", strings.Join(names[:len(names)-1], ", "), names[len(names)-1])
 }

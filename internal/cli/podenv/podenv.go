@@ -1,116 +1,111 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package podenv owns the environment that a pod with pod identity has: what
-// the webhook adds, and nothing of the AWS settings of whoever runs podid. It
-// refuses to pass on anything that an SDK's default chain would look at
-// before the container credentials.
+// Package podenv owns the environment of a command that poses as a pod: what
+// the admission webhook gives a pod's containers, and nothing of the caller's
+// own identity. It removes every variable and shared file from which an AWS
+// SDK would take other credentials, and keeps what says where and how to call.
 package podenv
 
 import (
-	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 )
 
-// Settings are what differs from pod to pod.
+// Settings are what the webhook would know.
 type Settings struct {
-	AgentEndpoint string // base URL of the node agent
-	TokenFile     string // holds the pod's token
-	Region        string // "" keeps the caller's
-	Nowhere       string // path of a file without settings, for the shared files
+	AgentEndpoint string // of the node agent, without path
+	TokenFile     string
+	Region        string // for those of AWS_REGION and AWS_DEFAULT_REGION that are not set; "" leaves them
+	EndpointURL   string // replaces AWS_ENDPOINT_URL; "" keeps it
+	CABundle      string // replaces AWS_CA_BUNDLE; "" keeps it
 }
 
-// credentialsPath is the one path of the node agent.
-const credentialsPath = "/v1/credentials"
-
-// drop are the variables that give an SDK credentials or say where to find
-// them: static keys, profiles, IRSA, ECS and IMDS. Source: AWS SDKs and Tools
-// Reference Guide, "Standardized credential providers".
-var drop = []string{
-	"AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
-	"AWS_CREDENTIAL_EXPIRATION", "AWS_CREDENTIAL_FILE", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ACCOUNT_ID",
-	"AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE",
-	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-	"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_SDK_LOAD_CONFIG", "AWS_EC2_METADATA_DISABLED", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-	"AWS_METADATA_SERVICE_ENDPOINT", "AWS_STS_REGIONAL_ENDPOINTS",
+// removed are the variables from which SDKs take credentials, profiles or
+// other sources of them. Source: AWS SDKs and Tools Reference Guide,
+// "Settings reference"; sources of the Go, Python, JavaScript and Java SDKs.
+var removed = []string{
+	"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_ACCOUNT_ID", "AWS_CREDENTIAL_EXPIRATION", "AWS_CREDENTIAL_FILE", "AWS_CREDENTIAL_SCOPE",
+	"AWS_DEFAULT_PROFILE", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "AWS_IMDSV1_DISABLED",
+	"AWS_PROFILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_SDK_LOAD_CONFIG", "AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY",
+	"AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "BOTO_CONFIG",
 }
 
-// Of returns the environment of a pod, made of the caller's own. Endpoint, CA
-// and region stay.
-func Of(environ []string, s Settings) []string {
-	env := slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+// removedPrefixes are families of such variables: ECS and pod identity, SSO
+// logins, bearer tokens, and IAM roles by their older names.
+var removedPrefixes = []string{"AWS_BEARER_TOKEN", "AWS_CONTAINER_", "AWS_IAM_ROLE_", "AWS_LOGIN_", "AWS_SSO_"}
+
+// Path is the agent's path of credentials.
+const Path = "/v1/credentials"
+
+// Build makes the environment from the caller's. Order is kept; what is added
+// comes last.
+func Build(environ []string, s Settings) []string {
+	drop := func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return slices.Contains(drop, name)
-	})
-	env = exempt(env, s.AgentEndpoint)
-	add := func(name, value string) { env = append(env, name+"="+value) }
-	add("AWS_STS_REGIONAL_ENDPOINTS", "regional")
-	region := s.Region
+		return slices.Contains(removed, name) || slices.ContainsFunc(removedPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	}
+	e := &env{slices.DeleteFunc(slices.Clone(environ), drop)}
 	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
-		if v, ok := lookup(env, name); ok && region == "" {
-			region = v
+		if e.get(name) == "" && s.Region != "" {
+			e.set(name, s.Region)
 		}
 	}
-	for _, name := range []string{"AWS_DEFAULT_REGION", "AWS_REGION"} {
-		if _, ok := lookup(env, name); !ok && region != "" {
-			add(name, region)
-		}
+	if s.EndpointURL != "" {
+		e.set("AWS_ENDPOINT_URL", s.EndpointURL)
 	}
-	add("AWS_CONTAINER_CREDENTIALS_FULL_URI", strings.TrimRight(s.AgentEndpoint, "/")+credentialsPath)
-	add("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", s.TokenFile)
-	add("AWS_SHARED_CREDENTIALS_FILE", s.Nowhere)
-	add("AWS_CONFIG_FILE", s.Nowhere)
-	add("AWS_EC2_METADATA_DISABLED", "true")
-	return env
+	if s.CABundle != "" {
+		e.set("AWS_CA_BUNDLE", s.CABundle)
+		e.set("NODE_EXTRA_CA_CERTS", s.CABundle)
+	}
+	e.set("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	e.set("AWS_CONFIG_FILE", os.DevNull)
+	e.set("AWS_EC2_METADATA_DISABLED", "true")
+	e.set("AWS_STS_REGIONAL_ENDPOINTS", "regional")
+	e.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", strings.TrimRight(s.AgentEndpoint, "/")+Path)
+	e.set("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", s.TokenFile)
+	e.bypassProxy(s.AgentEndpoint)
+	return e.vars
 }
 
-func lookup(env []string, name string) (string, bool) {
-	for _, v := range env {
+type env struct{ vars []string }
+
+func (e *env) get(name string) string {
+	for _, v := range slices.Backward(e.vars) { // the last one wins, as in exec
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value, true
+			return value
 		}
 	}
-	return "", false
+	return ""
 }
 
-// exempt adds the agent to the hosts that no proxy serves, where a proxy is
-// set at all.
-func exempt(env []string, endpoint string) []string {
-	u, err := url.Parse(endpoint)
+func (e *env) set(name, value string) {
+	e.vars = slices.DeleteFunc(e.vars, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	e.vars = append(e.vars, name+"="+value)
+}
+
+// bypassProxy keeps the token from a proxy: the agent is on this machine.
+func (e *env) bypassProxy(agent string) {
+	u, err := url.Parse(agent)
 	if err != nil || u.Hostname() == "" {
-		return env
+		return
 	}
-	proxied := slices.ContainsFunc(env, func(v string) bool {
-		name, value, _ := strings.Cut(v, "=")
-		return value != "" && slices.Contains([]string{"http_proxy", "https_proxy", "all_proxy"}, strings.ToLower(name))
+	proxied := slices.ContainsFunc([]string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"}, func(n string) bool {
+		return e.get(n) != ""
 	})
 	if !proxied {
-		return env
+		return
 	}
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
-		env = join(env, name, u.Hostname())
-	}
-	return env
-}
-
-func join(env []string, name, host string) []string {
-	if net.ParseIP(host) != nil && strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	for i, v := range env {
-		old, ok := strings.CutPrefix(v, name+"=")
-		if !ok {
+		hosts := e.get(name)
+		if slices.Contains(strings.Split(hosts, ","), u.Hostname()) {
 			continue
 		}
-		if old != "" && !slices.Contains(strings.Split(old, ","), host) {
-			host = old + "," + host
-		} else if old != "" {
-			host = old
+		if hosts != "" {
+			hosts += ","
 		}
-		env[i] = name + "=" + host
-		return env
+		e.set(name, hosts+u.Hostname())
 	}
-	return append(env, name+"="+host)
 }
