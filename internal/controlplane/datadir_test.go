@@ -77,6 +77,9 @@ func TestDataDirectory(t *testing.T) {
 			if diff := cmp.Diff(before, associations(t, cp)); diff != "" {
 				t.Error(diff)
 			}
+			if d == dir && !cp.Roots.Equal(w.Roots) {
+				t.Error("clients have to trust another CA after a restart")
+			}
 			for who, p := range map[string]aws.CredentialsProvider{"user": user, "session": session} {
 				if a := whoami(cp, p); a.Status != 200 {
 					t.Errorf("%s: %d %s", who, a.Status, a.Raw)

@@ -11,14 +11,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"podid/internal/controlplane"
 	"podid/internal/controlplane/controlplanetest"
 	"podid/internal/store/etcdembed"
 )
@@ -133,6 +136,19 @@ func TestReplicas(t *testing.T) {
 		_, err = there.EKS().DescribePodIdentityAssociation(context.Background(), &eks.DescribePodIdentityAssociationInput{ClusterName: &w.cl.Name, AssociationId: out.Association.AssociationId})
 		wantAPIError(t, err, "ResourceNotFoundException", "")
 	}
+	t.Run("snapshot while it runs", func(t *testing.T) {
+		file, dir := filepath.Join(t.TempDir(), "snapshot.db"), t.TempDir()
+		if err := controlplane.SaveSnapshot(context.Background(), controlplanetest.Config(t, &controlplanetest.Options{Settings: set}), file); err != nil {
+			t.Fatal(err)
+		}
+		o := controlplanetest.Options{Dir: dir, Settings: map[string]string{"PODID_ROOT_KEY_FILE": root}, Peer: w.ControlPlane}
+		if err := controlplane.RestoreSnapshot(controlplanetest.Config(t, &o), file); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(associations(t, w.ControlPlane), associations(t, controlplanetest.Start(t, o))); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("another root key", func(t *testing.T) {
 		other := map[string]string{"PODID_ETCD_ENDPOINTS": set["PODID_ETCD_ENDPOINTS"]}
 		err := controlplanetest.Refused(t, controlplanetest.Options{Settings: other})
@@ -140,4 +156,43 @@ func TestReplicas(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// TestFirstStartOfReplicas: of replicas that start at once over an empty store
+// exactly one makes account and admin, and all serve them.
+func TestFirstStartOfReplicas(t *testing.T) {
+	t.Parallel()
+	ctx, set := context.Background(), map[string]string{"PODID_ETCD_ENDPOINTS": etcdAt(t), "PODID_ROOT_KEY_FILE": filepath.Join(t.TempDir(), "root.key")}
+	const n = 4
+	var configs [n]controlplane.Config
+	for i := range configs {
+		configs[i] = controlplanetest.Config(t, &controlplanetest.Options{Settings: set})
+	}
+	replicas := make([]*controlplane.ControlPlane, n)
+	_, errs := parallel(n, func(i int) (string, error) {
+		var err error
+		replicas[i], err = controlplane.Open(ctx, configs[i])
+		return "", err
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	admins := 0
+	for i, cp := range replicas {
+		if id := cp.Account().ID; id != controlplanetest.Account {
+			t.Errorf("account %s", id)
+		}
+		if _, err := os.Stat(controlplane.AdminFile(configs[i].Settings.DataDir)); err == nil {
+			admins++
+		}
+		if _, err := os.Stat(controlplane.AdminFile(configs[i].Settings.DataDir) + ".pending"); !os.IsNotExist(err) {
+			t.Errorf("a key that was not taken is left: %v", err)
+		}
+		if err := cp.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if admins != 1 {
+		t.Errorf("%d replicas have an admin's key, want 1", admins)
+	}
 }
