@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/trust"
@@ -159,33 +160,51 @@ func ClusterNames(ctx context.Context, c *clients.Clients) ([]string, error) {
 }
 
 // DeleteNodeRole deletes the node role and boundary that RegisterCluster made
-// for a cluster, and nothing that lacks its tags. It returns what it deleted.
+// for a cluster, and nothing that lacks its tags. It returns what it deleted;
+// it can be repeated until both are gone.
 func DeleteNodeRole(ctx context.Context, c *clients.Clients, cluster string) ([]string, error) {
 	var gone []string
 	name := NodeRoleName(cluster)
 	role, err := DescribeRole(ctx, c, name)
-	if err != nil {
-		if clients.IsNotFound(err) {
-			return nil, nil
-		}
+	switch {
+	case clients.IsNotFound(err):
+	case err != nil:
 		return nil, fmt.Errorf("look for node role %s: %w", name, err)
-	}
-	if !role.CreatedByPodid() || role.Tag(TagCluster) != cluster {
+	case !role.CreatedByPodid() || role.Tag(TagCluster) != cluster:
 		return nil, nil
+	default:
+		if err := DeleteRole(ctx, c, role); err != nil {
+			return nil, fmt.Errorf("delete node role %s: %w", name, err)
+		}
+		gone = append(gone, "role "+name)
 	}
-	if err := DeleteRole(ctx, c, role); err != nil {
-		return nil, fmt.Errorf("delete node role %s: %w", name, err)
+	deleted, err := deleteBoundary(ctx, c, cluster)
+	if deleted {
+		gone = append(gone, "policy "+nodeBoundaryName(cluster))
 	}
-	gone = append(gone, "role "+name)
-	if role.PermissionsBoundary == nil {
-		return gone, nil
+	return gone, err
+}
+
+func deleteBoundary(ctx context.Context, c *clients.Clients, cluster string) (bool, error) {
+	id, err := c.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return false, fmt.Errorf("ask for the account: %w", err)
 	}
-	boundary := aws.ToString(role.PermissionsBoundary.PermissionsBoundaryArn)
-	if !strings.HasSuffix(boundary, ":policy/"+nodeBoundaryName(cluster)) {
-		return gone, nil
+	partition := strings.SplitN(aws.ToString(id.Arn), ":", 3)[1]
+	policyARN := fmt.Sprintf("arn:%s:iam::%s:policy/%s", partition, aws.ToString(id.Account), nodeBoundaryName(cluster))
+	out, err := c.IAM.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &policyARN})
+	if clients.IsNotFound(err) {
+		return false, nil
 	}
-	if _, err := c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &boundary}); err != nil && !clients.IsNotFound(err) {
-		return gone, fmt.Errorf("delete policy %s: %w", boundary, err)
+	if err != nil {
+		return false, fmt.Errorf("look for policy %s: %w", policyARN, err)
 	}
-	return append(gone, "policy "+nodeBoundaryName(cluster)), nil
+	tags := (&Role{Role: iamtypes.Role{Tags: out.Policy.Tags}})
+	if !tags.CreatedByPodid() || tags.Tag(TagCluster) != cluster {
+		return false, nil
+	}
+	if _, err := c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &policyARN}); err != nil && !clients.IsNotFound(err) {
+		return false, fmt.Errorf("delete policy %s: %w", policyARN, err)
+	}
+	return true, nil
 }
