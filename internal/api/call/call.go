@@ -185,6 +185,12 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, c *Call, op Operat
 	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
 		g.Log.ErrorContext(r.Context(), "call refused", "request_id", c.Event.RequestID, "operation", op.Name, "reason", f.Reason, "err", err)
 	}
+	if f.Kind == fault.Internal && f.Message != "" {
+		// What went wrong inside is for the log, whoever wrote the text.
+		n := *f
+		n.Message = ""
+		f = &n
+	}
 	code, status := codec.Error(w, c.Event.RequestID, op, f)
 	e := c.Event
 	e.ErrorCode, e.ErrorMessage = code, f.Message
