@@ -31,6 +31,7 @@ func TestTextbook(t *testing.T) {
 	t.Run("tokens", func(t *testing.T) { testExchangeTokens(t, w) })
 	t.Run("trust", func(t *testing.T) { testExchangeTrust(t, w) })
 	t.Run("explain", func(t *testing.T) { testExplain(t, w) })
+	t.Run("explain steps", func(t *testing.T) { testExplainSteps(t, w) })
 	t.Run("session", func(t *testing.T) { testPodSession(t, w) })
 	// Last: it takes the nodes' right away.
 	t.Run("worker policy detached", func(t *testing.T) { testWorkerPolicy(t, w) })
@@ -220,39 +221,6 @@ func testExchangeTrust(t *testing.T, w *world) {
 	})
 }
 
-func testExplain(t *testing.T, w *world) {
-	yes := explained(t, w, object{"namespace": "s3-app-ns", "serviceAccount": "s3-app-sa", "actions": []object{
-		{"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k"}, {"action": "s3:PutObject", "resource": "arn:aws:s3:::b/k"},
-	}})
-	if yes.Status != 200 || yes.Body["wouldIssue"] != true {
-		t.Fatalf("%d %s", yes.Status, yes.Raw)
-	}
-	var allowed []any
-	list, _ := yes.Body["actions"].([]any)
-	for _, a := range list {
-		m, _ := a.(map[string]any)
-		allowed = append(allowed, m["allowed"])
-	}
-	if diff := cmp.Diff([]any{true, false}, allowed); diff != "" {
-		t.Error(diff)
-	}
-	no := explained(t, w, object{"namespace": "s3-app-ns", "serviceAccount": "other"})
-	if no.Status != 200 || no.Body["wouldIssue"] != false || !strings.Contains(string(no.Raw), "association-not-found") {
-		t.Errorf("%d %s", no.Status, no.Raw)
-	}
-	token := w.cl.Token(pod{})
-	explained(t, w, object{"token": token})
-	if e := w.LastAudit("Explain"); strings.Contains(controlplanetest.JSON(t, e), token) {
-		t.Error("the token is in the audit log")
-	}
-	a := rest(t, w.ControlPlane, w.node, "podid", http.MethodPost, "/podid/v1/clusters/my-cluster/explain", object{"namespace": "s3-app-ns", "serviceAccount": "s3-app-sa"})
-	a.Want(t, 403, "AccessDeniedException", "")
-	gone := rest(t, w.ControlPlane, w.Admin, "podid", http.MethodPost, "/podid/v1/clusters/nowhere/explain", object{"namespace": "a", "serviceAccount": "b"})
-	if gone.Status != 200 || gone.Body["wouldIssue"] != false || !strings.Contains(string(gone.Raw), "cluster-not-found") {
-		t.Errorf("unknown cluster: %d %s", gone.Status, gone.Raw)
-	}
-}
-
 // testPodSession: the policies of the role bind what the pod may do, tags and
 // all.
 func testPodSession(t *testing.T, w *world) {
@@ -303,6 +271,9 @@ func testWorkerPolicy(t *testing.T, w *world) {
 	w.cl.Exchange(w.node, w.cl.Token(pod{})).Want(t, 400, "AccessDeniedException",
 		"User: arn:aws:sts::111122223333:assumed-role/podid-node-my-cluster/node-1 is not authorized to perform: eks-auth:AssumeRoleForPodIdentity on resource: "+
 			w.cl.ARN()+" because no identity-based policy allows the eks-auth:AssumeRoleForPodIdentity action")
+	if a := explained(t, w, object{"namespace": "s3-app-ns", "serviceAccount": "s3-app-sa"}); a.Body["wouldIssue"] != false || !strings.Contains(string(a.Raw), `{"step":"caller","verdict":"fail"`) {
+		t.Errorf("the explanation does not tell: %s", a.Raw)
+	}
 	if _, err := w.IAM().AttachRolePolicy(context.Background(), &iam.AttachRolePolicyInput{RoleName: &role, PolicyArn: &worker}); err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,13 @@ func testOtherFormat(t *testing.T, dir string) {
 // outside would be reached.
 func etcdAt(t *testing.T) string {
 	t.Helper()
+	url, _ := cuttableEtcd(t)
+	return url
+}
+
+// cuttableEtcd is etcdAt with a way to cut all connections for good.
+func cuttableEtcd(t *testing.T) (endpoint string, cut func()) {
+	t.Helper()
 	m, err := etcdembed.Start(context.Background(), etcdembed.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -72,22 +79,33 @@ func etcdAt(t *testing.T) string {
 		t.Fatal(err)
 	}
 	var done sync.WaitGroup
+	var open sync.Map
 	done.Go(func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
 				return
 			}
+			open.Store(in, true)
 			done.Go(func() { relay(m, in) })
 		}
 	})
+	cut = sync.OnceFunc(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		for c := range open.Range {
+			_ = c.(net.Conn).Close()
+		}
+	})
 	t.Cleanup(func() {
-		if err := errors.Join(l.Close(), m.Close()); err != nil {
+		cut()
+		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
 		done.Wait()
 	})
-	return "http://" + l.Addr().String()
+	return "http://" + l.Addr().String(), cut
 }
 
 func relay(m *etcdembed.Member, in net.Conn) {
@@ -194,5 +212,39 @@ func TestFirstStartOfReplicas(t *testing.T) {
 	}
 	if admins != 1 {
 		t.Errorf("%d replicas have an admin's key, want 1", admins)
+	}
+}
+
+// TestStoreAway: without the store, what is known is still exchanged; what
+// would need to be confirmed or written is answered with 503, never with a
+// refusal that an agent takes for final.
+func TestStoreAway(t *testing.T) {
+	t.Parallel()
+	endpoint, cut := cuttableEtcd(t)
+	w := newWorld(t, controlplanetest.Options{Settings: map[string]string{"PODID_ETCD_ENDPOINTS": endpoint, "PODID_REQUEST_TIMEOUT": "20s"}})
+	session := w.cl.Exchange(w.node, w.cl.Token(pod{})).Credentials(t)
+	cut()
+	w.cl.Exchange(w.node, w.cl.Token(pod{})).Credentials(t)
+	if a := whoami(w.ControlPlane, session); a.Status != 200 {
+		t.Errorf("a session: %d %s", a.Status, a.Raw)
+	}
+	answers := make([]controlplanetest.Answer, 4)
+	parallel(len(answers), func(i int) (string, error) {
+		switch i {
+		case 0:
+			answers[i] = w.cl.Exchange(w.node, w.cl.Token(pod{ServiceAccount: "unknown"}))
+		case 1:
+			answers[i] = rest(t, w.ControlPlane, w.node, "eks-auth", "POST", "/clusters/nowhere/assume-role-for-pod-identity", object{"token": w.cl.Token(pod{})})
+		case 2:
+			answers[i] = rest(t, w.ControlPlane, w.Admin, "eks", "POST", "/clusters/my-cluster/pod-identity-associations", object{"namespace": "a", "serviceAccount": "b", "roleArn": w.role})
+		case 3:
+			answers[i] = rest(t, w.ControlPlane, session, "eks", "GET", "/clusters", nil)
+		}
+		return "", nil
+	})
+	for i, a := range answers {
+		if a.Status != 503 || a.Code != "ServiceUnavailableException" {
+			t.Errorf("call %d: %d %s", i, a.Status, a.Raw)
+		}
 	}
 }
