@@ -61,9 +61,12 @@ func TestExchange(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []session.Tag{
-		{Key: "eks-cluster-arn", Value: c.ARN(), Transitive: true}, {Key: "eks-cluster-name", Value: "my-cluster", Transitive: true},
-		{Key: "kubernetes-namespace", Value: "s3-app-ns", Transitive: true}, {Key: "kubernetes-service-account", Value: "s3-app-sa", Transitive: true},
-		{Key: "kubernetes-pod-name", Value: "app1-v1-56b9f94b4-dvd5c", Transitive: true}, {Key: "kubernetes-pod-uid", Value: "pod-uid", Transitive: true},
+		{Key: "eks-cluster-arn", Value: c.ARN(), Transitive: true},
+		{Key: "eks-cluster-name", Value: "my-cluster", Transitive: true},
+		{Key: "kubernetes-namespace", Value: "s3-app-ns", Transitive: true},
+		{Key: "kubernetes-service-account", Value: "s3-app-sa", Transitive: true},
+		{Key: "kubernetes-pod-name", Value: "app1-v1-56b9f94b4-dvd5c", Transitive: true},
+		{Key: "kubernetes-pod-uid", Value: "pod-uid", Transitive: true},
 	}
 	if !reflect.DeepEqual(s.Tags, want) {
 		t.Errorf("tags %+v", s.Tags)

@@ -46,10 +46,14 @@ func TestExplain(t *testing.T) {
 		issue   bool
 		want    string
 	}{
-		{"textbook", func(_ *roomstest.World, c *roomstest.Cluster, _ *iam.Role, _ *exchange.ExplainRequest) { c.NodeRole() }, true,
-			"caller=pass, cluster=pass, " + open + roleSteps},
-		{"no node role", func(*roomstest.World, *roomstest.Cluster, *iam.Role, *exchange.ExplainRequest) {}, true,
-			"caller=open, cluster=pass, " + open + roleSteps},
+		{
+			"textbook", func(_ *roomstest.World, c *roomstest.Cluster, _ *iam.Role, _ *exchange.ExplainRequest) { c.NodeRole() }, true,
+			"caller=pass, cluster=pass, " + open + roleSteps,
+		},
+		{
+			"no node role", func(*roomstest.World, *roomstest.Cluster, *iam.Role, *exchange.ExplainRequest) {}, true,
+			"caller=open, cluster=pass, " + open + roleSteps,
+		},
 		{"node role without its policy", func(w *roomstest.World, _ *roomstest.Cluster, _ *iam.Role, _ *exchange.ExplainRequest) {
 			w.Role("podid-node-my-cluster", roomstest.PodTrust, "", nil)
 		}, false, "caller=fail/not-authorized, cluster=not reached, token=not reached, node=not reached, association=not reached, issuer=not reached"},
@@ -76,10 +80,12 @@ func TestExplain(t *testing.T) {
 			delete(claims["kubernetes.io"].(map[string]any), "node")
 			q.Token = c.Sign(claims)
 		}, false, "caller=pass, cluster=pass, token=pass, node=fail/token-node-missing, association=not reached, issuer=not reached"},
-		{"no cluster", func(_ *roomstest.World, _ *roomstest.Cluster, _ *iam.Role, q *exchange.ExplainRequest) {
-			q.ClusterName = "absent"
-		}, false,
-			"caller=open, cluster=fail/cluster-not-found, token=not reached, node=not reached, association=not reached, issuer=not reached"},
+		{
+			"no cluster", func(_ *roomstest.World, _ *roomstest.Cluster, _ *iam.Role, q *exchange.ExplainRequest) {
+				q.ClusterName = "absent"
+			}, false,
+			"caller=open, cluster=fail/cluster-not-found, token=not reached, node=not reached, association=not reached, issuer=not reached",
+		},
 		{"no association", func(_ *roomstest.World, c *roomstest.Cluster, _ *iam.Role, q *exchange.ExplainRequest) {
 			c.NodeRole()
 			q.Namespace = "default"

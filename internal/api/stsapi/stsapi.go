@@ -121,10 +121,10 @@ func (a api) assumeRole(ctx context.Context, c *call.Call, f *awsquery.Form) (an
 	for _, t := range f.List("Tags") {
 		in.Tags = append(in.Tags, session.Tag{Key: t.String("Key"), Value: t.String("Value")})
 	}
+	c.Event.RequestParameters = f.Parameters(audit.Hidden)
 	if err := check(f, "RoleArn", "RoleSessionName"); err != nil {
 		return nil, err
 	}
-	c.Event.RequestParameters = f.Parameters(audit.Hidden)
 	out, err := a.verbs.AssumeRole(ctx, c.Caller, in)
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func policyARNs(f *awsquery.Form) []string {
 }
 
 // check returns the form's own fault, or the first required member that is
-// not there.
+// not there, or a duration of 0, which sts would take for none.
 func check(f *awsquery.Form, required ...string) error {
 	if err := f.Err(); err != nil {
 		return err
@@ -189,6 +189,9 @@ func check(f *awsquery.Form, required ...string) error {
 		if f.String(name) == "" {
 			return fault.New(fault.InvalidParameter, "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", memberName(name)).WithReason("missing-parameter")
 		}
+	}
+	if n := f.Int32("DurationSeconds"); n != nil && *n == 0 {
+		return fault.New(fault.InvalidParameter, "1 validation error detected: Value '0' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900").WithReason("invalid-parameter")
 	}
 	return nil
 }
