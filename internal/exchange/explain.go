@@ -6,6 +6,8 @@ package exchange
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -123,8 +125,17 @@ func (s *Service) Explain(ctx context.Context, caller iam.Caller, in ExplainRequ
 }
 
 // NodeRoleName is the name of the role that a cluster's agents sign with, as
-// registration makes it.
-func NodeRoleName(clusterName string) string { return "podid-node-" + clusterName }
+// `podid register cluster` makes it: podid-node- and the cluster's name; a name
+// that would be too long for a role ends in a hash of the cluster's name.
+func NodeRoleName(clusterName string) string {
+	const prefix, longest = "podid-node-", 64
+	if len(prefix)+len(clusterName) <= longest {
+		return prefix + clusterName
+	}
+	sum := sha256.Sum256([]byte(clusterName))
+	hash := "-" + hex.EncodeToString(sum[:4])
+	return prefix + clusterName[:longest-len(prefix)-len(hash)] + hash
+}
 
 // nodeAgent is a session of the cluster's node role, if cluster and role are
 // there: the caller that an exchange ordinarily has.

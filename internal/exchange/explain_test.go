@@ -225,3 +225,16 @@ func TestExplainNamesTheNodeRole(t *testing.T) {
 		t.Errorf("%+v, %v", x, err)
 	}
 }
+
+// The CLI, which makes the role, has the same rule on its side of the wire.
+func TestNodeRoleName(t *testing.T) {
+	for cluster, want := range map[string]string{
+		"my-cluster":            "podid-node-my-cluster",
+		strings.Repeat("c", 53): "podid-node-" + strings.Repeat("c", 53),
+		strings.Repeat("c", 54): "podid-node-" + strings.Repeat("c", 44) + "-701251fd",
+	} {
+		if got := exchange.NodeRoleName(cluster); got != want || len(got) > 64 {
+			t.Errorf("NodeRoleName(%q) = %q, want %q", cluster, got, want)
+		}
+	}
+}
