@@ -178,7 +178,9 @@ func (s boundServer) serve(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(fmt.Errorf("stop serving on %s: %w", s.listener.Addr(), err), s.http.Close())
 	}
-	<-done
+	if serr := <-done; serr != nil && !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
 	return err
 }
 

@@ -133,7 +133,9 @@ func TestRefusalsOfEKSAuth(t *testing.T) {
 		{"throttling", refuse(429, "ThrottlingException", "slow"), 429, "[req-1]: (ThrottlingException): slow, fault: client", 3},
 		{"server error", refuse(500, "InternalServerException", "oops"), 500, "[req-1]: (InternalServerException): oops, fault: server", 3},
 		{"hang", hang, 500, "EKS Auth did not answer in time", 3},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1:1/", 307) }, 500, "(UnknownError)", 1},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		}, 500, "(UnknownError)", 1},
 		{"nonsense", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, 500, "unusable answer of EKS Auth", 1},
 	}
 	for _, tc := range tests {
@@ -389,7 +391,7 @@ func TestProbeFailures(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	<-done
+	t.Log("the other program ended:", <-done)
 	check("nobody on the address")
 }
 

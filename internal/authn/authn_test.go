@@ -249,8 +249,10 @@ func TestAuthenticate(t *testing.T) {
 		"five minutes late":               {creds: user, service: "eks", at: now.Add(-5 * time.Minute), wantARN: userARN},
 		"later":                           {creds: user, service: "eks", at: now.Add(-5*time.Minute - time.Second), wantKind: fault.SignatureMismatch, wantReason: "signature-expired"},
 		"from the future":                 {creds: user, service: "eks", at: now.Add(5*time.Minute + time.Second), wantKind: fault.SignatureMismatch, wantReason: "signature-not-yet-current"},
-		"garbage": {service: "eks", edit: func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 x") },
-			wantKind: fault.IncompleteSignature, wantReason: "signature-malformed"},
+		"garbage": {
+			service: "eks", edit: func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 x") },
+			wantKind: fault.IncompleteSignature, wantReason: "signature-malformed",
+		},
 
 		"presigned identity":                {creds: user, service: "sts", method: http.MethodGet, query: identityOp, presign: true, wantARN: userARN},
 		"presigned identity of a session":   {creds: sess, service: "sts", method: http.MethodGet, query: identityOp, presign: true, wantARN: sessARN},
@@ -260,8 +262,10 @@ func TestAuthenticate(t *testing.T) {
 		"presigned, action in disguise":     {creds: user, service: "sts", method: http.MethodGet, query: identityOp + "&%41ction=AssumeRole", presign: true, wantKind: fault.IncompleteSignature, wantReason: "presigned-refused"},
 		"presigned, a form beside the URL":  {creds: user, service: "sts", query: identityOp, body: "Action=AssumeRole", presign: true, wantKind: fault.IncompleteSignature, wantReason: "presigned-refused"},
 		"presigned, another form parameter": {creds: user, service: "sts", query: identityOp, body: "RoleArn=x", presign: true, wantKind: fault.IncompleteSignature, wantReason: "presigned-refused"},
-		"presigned, semicolons": {creds: user, service: "sts", method: http.MethodGet, query: identityOp, presign: true,
-			edit: func(r *http.Request) { r.URL.RawQuery += "&a=b;Action=AssumeRole" }, wantKind: fault.IncompleteSignature, wantReason: "presigned-refused"},
+		"presigned, semicolons": {
+			creds: user, service: "sts", method: http.MethodGet, query: identityOp, presign: true,
+			edit: func(r *http.Request) { r.URL.RawQuery += "&a=b;Action=AssumeRole" }, wantKind: fault.IncompleteSignature, wantReason: "presigned-refused",
+		},
 		"presigned for another service": {creds: user, service: "eks", route: "sts", method: http.MethodGet, query: identityOp, presign: true, wantKind: fault.SignatureMismatch, wantReason: "signature-scope"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -148,7 +148,7 @@ func TestSentences(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, db := newAuthorizer(t)
-			caller := iam.Caller{}
+			var caller iam.Caller
 			if c.user {
 				caller = asUser(t, db, c.p)
 			} else {
@@ -182,8 +182,10 @@ func TestConditionKeys(t *testing.T) {
 	ctx := reqctx.With(context.Background(), reqctx.Info{SourceIP: netip.MustParseAddr("::ffff:192.0.2.7"), UserAgent: "aws-cli/2", TLS: true})
 	q := query
 	q.Keys = []iam.ConditionKey{
-		{Name: "aws:RequestTag/team", Values: []string{"a"}}, {Name: "aws:TagKeys", Values: []string{"team"}, Multi: true},
-		{Name: "iam:Several", Values: []string{"x", "y"}}, {Name: "iam:None"},
+		{Name: "aws:RequestTag/team", Values: []string{"a"}},
+		{Name: "aws:TagKeys", Values: []string{"team"}, Multi: true},
+		{Name: "iam:Several", Values: []string{"x", "y"}},
+		{Name: "iam:None"},
 	}
 	both := map[string]string{
 		"aws:PrincipalAccount": account, "aws:ResourceAccount": account, "aws:PrincipalOrgID": "o-1", "aws:ResourceOrgID": "o-1",

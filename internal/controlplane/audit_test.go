@@ -187,7 +187,7 @@ func TestAuditUnwritable(t *testing.T) {
 	clk, sink := &clock{}, &breakable{}
 	w := newWorld(t, controlplanetest.Options{Now: clk.now, Stdout: sink, Settings: map[string]string{"PODID_AUDIT_LOG": "stdout", "PODID_METRICS_ADDRESS": metrics}})
 	dropped := func() string {
-		resp, err := http.Get("http://" + metrics + "/metrics")
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Get("http://" + metrics + "/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}

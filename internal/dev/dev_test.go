@@ -22,6 +22,7 @@ import (
 // and starts again on the same state.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
 	for _, start := range []string{"empty directory", "state of an earlier run"} {
 		t.Run(start, func(t *testing.T) {
 			var out, log bytes.Buffer
@@ -51,7 +52,7 @@ func TestRun(t *testing.T) {
 					t.Fatal(err)
 				}
 				req.Header.Set("Authorization", tok.Token)
-				resp, err := http.DefaultClient.Do(req)
+				resp, err := client.Do(req)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -55,10 +55,15 @@ func (d *process) adminCredentials() (credentials, error) {
 func (d *process) writeEnv(admin credentials) error {
 	first := d.cfg.Clusters[0]
 	vars := [][2]string{
-		{"AWS_ENDPOINT_URL", d.endpoint}, {"AWS_CA_BUNDLE", d.caFile}, {"NODE_EXTRA_CA_CERTS", d.caFile},
-		{"AWS_ACCESS_KEY_ID", admin.id}, {"AWS_SECRET_ACCESS_KEY", admin.secret.Reveal()},
-		{"AWS_REGION", d.cfg.Region}, {"AWS_DEFAULT_REGION", d.cfg.Region}, // CLI 1 and boto3 read the latter only
-		{"PODID_CLUSTER", first}, {"PODID_AGENT_ENDPOINT", d.issuers[first].agent},
+		{"AWS_ENDPOINT_URL", d.endpoint},
+		{"AWS_CA_BUNDLE", d.caFile},
+		{"NODE_EXTRA_CA_CERTS", d.caFile},
+		{"AWS_ACCESS_KEY_ID", admin.id},
+		{"AWS_SECRET_ACCESS_KEY", admin.secret.Reveal()},
+		{"AWS_REGION", d.cfg.Region},
+		{"AWS_DEFAULT_REGION", d.cfg.Region}, // CLI 1 and boto3 read the latter only
+		{"PODID_CLUSTER", first},
+		{"PODID_AGENT_ENDPOINT", d.issuers[first].agent},
 	}
 	var b strings.Builder
 	b.WriteString("# Made by podid dev; holds the admin's key. Use: . " + shellQuote(d.path("env")) + "\n")

@@ -297,14 +297,6 @@ func (s *statement) eachKey(add func(keyRef)) {
 	}
 }
 
-// effect is the Effect as written.
-func (s *statement) effect() string {
-	if s.deny {
-		return "Deny"
-	}
-	return "Allow"
-}
-
 // texts returns the wanted values as written.
 func (c *condition) texts() []string {
 	out := make([]string, len(c.values))

@@ -54,8 +54,12 @@ func podSession(cluster, namespace, serviceAccount, pod, path, role string) *Ses
 		Partition: "aws", Account: account, RoleID: "AROAZJQ4EXAMPLE123456", RolePath: path, RoleName: role,
 		Name: "eks-" + cluster[:10] + "-" + pod[:10] + "-d1861451-6ee5-4069-ae5d-741cbb99692a", Issued: now, Expires: now.Add(6 * time.Hour),
 		Tags: []Tag{
-			{"eks-cluster-arn", arn, true}, {"eks-cluster-name", cluster, true}, {"kubernetes-namespace", namespace, true},
-			{"kubernetes-service-account", serviceAccount, true}, {"kubernetes-pod-name", pod, true}, {"kubernetes-pod-uid", uid, true},
+			{"eks-cluster-arn", arn, true},
+			{"eks-cluster-name", cluster, true},
+			{"kubernetes-namespace", namespace, true},
+			{"kubernetes-service-account", serviceAccount, true},
+			{"kubernetes-pod-name", pod, true},
+			{"kubernetes-pod-uid", uid, true},
 		},
 		Origin: Origin{ClusterUID: strings.Repeat("0123456789abcdef", 2), AssociationID: "a-abcdefghijklmnop1", PodUID: uid},
 	}

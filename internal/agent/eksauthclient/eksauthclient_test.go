@@ -121,23 +121,47 @@ func TestErrorForms(t *testing.T) {
 		tries  int
 		prints string
 	}{
-		{"header", answer(400, `{"message":"denied"}`, "X-Amzn-ErrorType", "AccessDeniedException", "X-Amzn-RequestId", "id-1"),
-			APIError{400, "AccessDeniedException", "denied", "id-1"}, true, 1, "[id-1]: (AccessDeniedException): denied, fault: client"},
-		{"header with suffix", answer(404, `{"Message":"none"}`, "X-Amzn-ErrorType", "ResourceNotFoundException:http://internal/"),
-			APIError{404, "ResourceNotFoundException", "none", ""}, true, 1, ""},
-		{"body with namespace", answer(400, `{"__type":"com.amazonaws#ExpiredTokenException","message":"old"}`),
-			APIError{400, "ExpiredTokenException", "old", ""}, true, 1, ""},
-		{"body code", answer(400, `{"code":"InvalidTokenException"}`),
-			APIError{400, "InvalidTokenException", "", ""}, true, 1, ""},
+		{
+			"header", answer(400, `{"message":"denied"}`, "X-Amzn-ErrorType", "AccessDeniedException", "X-Amzn-RequestId", "id-1"),
+			APIError{400, "AccessDeniedException", "denied", "id-1"},
+			true, 1, "[id-1]: (AccessDeniedException): denied, fault: client",
+		},
+		{
+			"header with suffix", answer(404, `{"Message":"none"}`, "X-Amzn-ErrorType", "ResourceNotFoundException:http://internal/"),
+			APIError{404, "ResourceNotFoundException", "none", ""},
+			true, 1, "",
+		},
+		{
+			"body with namespace", answer(400, `{"__type":"com.amazonaws#ExpiredTokenException","message":"old"}`),
+			APIError{400, "ExpiredTokenException", "old", ""},
+			true, 1, "",
+		},
+		{
+			"body code", answer(400, `{"code":"InvalidTokenException"}`),
+			APIError{400, "InvalidTokenException", "", ""},
+			true, 1, "",
+		},
 		{"a proxy's page", answer(403, "<html>"), APIError{403, "UnknownError", "", ""}, false, 1, ""},
-		{"invalid parameter", answer(400, `{"message":"x"}`, "X-Amzn-ErrorType", "InvalidParameterException"),
-			APIError{400, "InvalidParameterException", "x", ""}, false, 1, ""},
-		{"agent's own session", answer(403, "", "X-Amzn-ErrorType", "ExpiredTokenException"),
-			APIError{403, "ExpiredTokenException", "", ""}, false, 1, ""},
-		{"throttling", answer(429, "", "X-Amzn-ErrorType", "ThrottlingException"),
-			APIError{429, "ThrottlingException", "", ""}, false, 3, ""},
-		{"server", answer(500, `{"message":"a\nb"}`, "X-Amzn-ErrorType", "InternalServerException", "X-Amzn-RequestId", "i"),
-			APIError{500, "InternalServerException", "a b", "i"}, false, 3, "[i]: (InternalServerException): a b, fault: server"},
+		{
+			"invalid parameter", answer(400, `{"message":"x"}`, "X-Amzn-ErrorType", "InvalidParameterException"),
+			APIError{400, "InvalidParameterException", "x", ""},
+			false, 1, "",
+		},
+		{
+			"agent's own session", answer(403, "", "X-Amzn-ErrorType", "ExpiredTokenException"),
+			APIError{403, "ExpiredTokenException", "", ""},
+			false, 1, "",
+		},
+		{
+			"throttling", answer(429, "", "X-Amzn-ErrorType", "ThrottlingException"),
+			APIError{429, "ThrottlingException", "", ""},
+			false, 3, "",
+		},
+		{
+			"server", answer(500, `{"message":"a\nb"}`, "X-Amzn-ErrorType", "InternalServerException", "X-Amzn-RequestId", "i"),
+			APIError{500, "InternalServerException", "a b", "i"},
+			false, 3, "[i]: (InternalServerException): a b, fault: server",
+		},
 		{"gateway", answer(502, "bad gateway"), APIError{502, "UnknownError", "", ""}, false, 3, ""},
 		{"redirect", answer(302, "", "Location", "http://elsewhere/"), APIError{302, "UnknownError", "", ""}, false, 1, ""},
 	}

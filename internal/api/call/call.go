@@ -11,6 +11,7 @@
 package call
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -107,7 +108,7 @@ func (g *Gate) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	if r.ContentLength > g.MaxBody {
 		return nil, g.tooLarge() // said beforehand: nothing of it is read
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBody))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, g.MaxBody), r.ContentLength)
 	if err == nil {
 		return body, nil
 	}
@@ -115,6 +116,14 @@ func (g *Gate) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		return nil, g.tooLarge()
 	}
 	return nil, fault.New(fault.InvalidRequest, "The request body could not be read.").WithReason("body-unreadable").Because(err)
+}
+
+// readAll is io.ReadAll with room for the length that was announced, at once.
+// A caller who announces much and sends little costs what MaxBody allows.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	buf := bytes.NewBuffer(make([]byte, 0, max(length, 0)+bytes.MinRead))
+	_, err := buf.ReadFrom(r)
+	return buf.Bytes(), err
 }
 
 func (g *Gate) tooLarge() error {

@@ -190,7 +190,7 @@ func TestRefusals(t *testing.T) {
 			if e.ErrorCode != "Exception" || e.Podid.Reason != tc.reason || e.Podid.HTTPStatus != http.StatusTeapot || strings.Contains(e.ErrorMessage, "hunter2") {
 				t.Errorf("%+v %+v", e, e.Podid)
 			}
-			if tc.verb == denied && e.Podid.Detail != "statement 1" {
+			if errors.Is(tc.verb, denied) && e.Podid.Detail != "statement 1" {
 				t.Errorf("detail %v", e.Podid.Detail)
 			}
 			if tc.authn != nil && e.UserIdentity.Type != "Unknown" {
@@ -284,8 +284,11 @@ func TestIdentity(t *testing.T) {
 		want   audit.UserIdentity
 	}{
 		{"nobody", iam.Caller{}, audit.UserIdentity{Type: "Unknown"}},
-		{"user", iam.Caller{Kind: iam.CallerUser, ARN: "arn", UserID: "AIDA1", Account: "1", AccessKeyID: "AKIA1", User: &iam.User{Name: "jane"}},
-			audit.UserIdentity{Type: "IAMUser", PrincipalID: "AIDA1", ARN: "arn", AccountID: "1", AccessKeyID: "AKIA1", UserName: "jane"}},
+		{
+			"user",
+			iam.Caller{Kind: iam.CallerUser, ARN: "arn", UserID: "AIDA1", Account: "1", AccessKeyID: "AKIA1", User: &iam.User{Name: "jane"}},
+			audit.UserIdentity{Type: "IAMUser", PrincipalID: "AIDA1", ARN: "arn", AccountID: "1", AccessKeyID: "AKIA1", UserName: "jane"},
+		},
 		{"service", iam.Caller{Kind: iam.CallerService, Service: "pods.eks.amazonaws.com"}, audit.UserIdentity{Type: "AWSService", InvokedBy: "pods.eks.amazonaws.com"}},
 	} {
 		if got := call.Identity(tc.caller); got != tc.want {

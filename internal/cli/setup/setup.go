@@ -79,33 +79,33 @@ type step struct {
 
 // do runs one step. undo may be nil. A failure that is no answer of the
 // service leaves open whether the step was done; that is reported.
-func (c *change) do(what, done string, run func() error, undo func(context.Context) error) error {
+func (ch *change) do(what, done string, run func() error, undo func(context.Context) error) error {
 	if err := run(); err != nil {
 		if clients.Code(err) == "" {
-			c.left = append(c.left, Leftover{"perhaps " + what, errors.New("the answer was lost")})
+			ch.left = append(ch.left, Leftover{"perhaps " + what, errors.New("the answer was lost")})
 		}
 		return err
 	}
-	if c.progress != nil {
-		c.progress(done)
+	if ch.progress != nil {
+		ch.progress(done)
 	}
 	if undo != nil {
-		c.steps = append(c.steps, step{what, undo})
+		ch.steps = append(ch.steps, step{what, undo})
 	}
 	return nil
 }
 
 // failed rolls back, newest step first, and reports it. A step whose object is
 // gone already counts as rolled back.
-func (c *change) failed(ctx context.Context, cause error) error {
-	if len(c.steps) == 0 && len(c.left) == 0 {
+func (ch *change) failed(ctx context.Context, cause error) error {
+	if len(ch.steps) == 0 && len(ch.left) == 0 {
 		return cause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
 	defer cancel()
-	u := &Undone{Cause: cause, Left: c.left}
-	for i := len(c.steps) - 1; i >= 0; i-- {
-		s := c.steps[i]
+	u := &Undone{Cause: cause, Left: ch.left}
+	for i := len(ch.steps) - 1; i >= 0; i-- {
+		s := ch.steps[i]
 		if err := s.undo(ctx); err != nil && !clients.IsNotFound(err) {
 			u.Left = append(u.Left, Leftover{s.what, err})
 			continue
