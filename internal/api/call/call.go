@@ -118,10 +118,13 @@ func (g *Gate) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	return nil, fault.New(fault.InvalidRequest, "The request body could not be read.").WithReason("body-unreadable").Because(err)
 }
 
-// readAll is io.ReadAll with room for the length that was announced, at once.
-// A caller who announces much and sends little costs what MaxBody allows.
+// ordinaryBody bounds the room that an announced length gets before any of it
+// has come: whoever announces much and sends little must not cost much.
+const ordinaryBody = 8 << 10
+
+// readAll is io.ReadAll with room for an ordinary body at once.
 func readAll(r io.Reader, length int64) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, max(length, 0)+bytes.MinRead))
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), ordinaryBody)+bytes.MinRead))
 	_, err := buf.ReadFrom(r)
 	return buf.Bytes(), err
 }
