@@ -92,7 +92,11 @@ func refuse(status int, code, message string) func(http.ResponseWriter, *http.Re
 	}
 }
 
-func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// hang never answers: a handler that returned would send an empty 200.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
 
 // jwt makes an unsigned token with the claims of a projected service account token; claims in change override them.
 func jwt(change map[string]any) string {

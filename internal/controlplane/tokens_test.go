@@ -80,7 +80,7 @@ func testExchangeTokens(t *testing.T, w *world) {
 		"subject mismatch":     {w.cl.Sign(with(good, "sub", "system:serviceaccount:kube-system:admin")), invalid, "token-subject"},
 		"legacy token":         {w.cl.Sign(with(good, "kubernetes.io", nil)), invalid, "token-subject"},
 		"namespace mismatch":   {w.cl.Sign(k8s("namespace", "kube-system")), invalid, "token-subject"},
-		"truncated":            {cut[:len(cut)-20], invalid, "token-malformed"},
+		"truncated":            {cut[:len(cut)-21], invalid, "token-malformed"},
 		"payload cut":          {strings.Join([]string{strings.Split(cut, ".")[0], "e30", strings.Split(cut, ".")[2]}, "."), invalid, "token-signature"},
 		"two parts":            {cut[:strings.LastIndexByte(cut, '.')], parameter, "token-form"},
 		"not a token":          {"hello", parameter, "token-form"},

@@ -37,6 +37,9 @@ func Service(v Verbs) awsquery.Service {
 	op := func(name, action, resource string, anonymous, readOnly bool, h awsquery.Handler) awsquery.Operation {
 		return awsquery.Operation{Handle: h, Operation: call.Operation{
 			Service: "sts", Source: "sts.amazonaws.com", Name: name, Action: action, Resource: resource, Anonymous: anonymous, ReadOnly: readOnly,
+			// A token for credentials is an exchange: agents that could not renew
+			// their own while audit is away could not exchange for pods either.
+			Exchange: anonymous,
 		}}
 	}
 	return awsquery.Service{
