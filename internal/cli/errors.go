@@ -85,7 +85,7 @@ func status(err error) int {
 // isCobraUsage knows cobra's errors about the command line, which have no
 // type.
 func isCobraUsage(err error) bool {
-	for _, p := range []string{"unknown command ", "unknown flag", "unknown shorthand", "accepts ", "requires at least "} {
+	for _, p := range []string{"unknown command ", "unknown flag", "unknown shorthand", "accepts ", "requires at least ", "if any flags in the group "} {
 		if strings.HasPrefix(err.Error(), p) {
 			return true
 		}

@@ -113,7 +113,7 @@ func (a *app) tokenSource(in execInput, c *clients.Clients) tokenSource {
 
 func (a *app) runExec(ctx context.Context, in execInput, args []string) (err error) {
 	var c *clients.Clients
-	settings := podenv.Settings{Region: a.options.Region, EndpointURL: a.options.EndpointURL, CABundle: a.options.CABundle}
+	settings := podenv.Settings{Region: a.options.Region, RegionGiven: a.options.Region != "", EndpointURL: a.options.EndpointURL, CABundle: a.options.CABundle}
 	if in.tokenFile == "" {
 		if c, err = a.clients(ctx); err != nil {
 			return err

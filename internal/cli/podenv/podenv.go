@@ -19,6 +19,7 @@ type Settings struct {
 	AgentEndpoint string // of the node agent, without path
 	TokenFile     string
 	Region        string // for those of AWS_REGION and AWS_DEFAULT_REGION that are not set; "" leaves them
+	RegionGiven   bool   // Region replaces those that are set
 	EndpointURL   string // replaces AWS_ENDPOINT_URL; "" keeps it
 	CABundle      string // replaces AWS_CA_BUNDLE; "" keeps it
 }
@@ -49,7 +50,7 @@ func Build(environ []string, s Settings) []string {
 	}
 	e := &env{slices.DeleteFunc(slices.Clone(environ), drop)}
 	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
-		if e.get(name) == "" && s.Region != "" {
+		if s.Region != "" && (s.RegionGiven || e.get(name) == "") {
 			e.set(name, s.Region)
 		}
 	}
