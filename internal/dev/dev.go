@@ -16,10 +16,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,9 +58,6 @@ type Config struct {
 // Run starts everything, writes Dir/env when all of it is ready, and serves
 // until ctx ends.
 func Run(ctx context.Context, cfg Config) error {
-	if err := cfg.check(); err != nil {
-		return err
-	}
 	if cfg.Dir == "" {
 		tmp, err := os.MkdirTemp("", "podid-dev-")
 		if err != nil {
@@ -66,6 +66,12 @@ func Run(ctx context.Context, cfg Config) error {
 		defer func() { _ = os.RemoveAll(tmp) }() // a leftover in the temporary folder is no error
 		cfg.Dir = tmp
 	}
+	// The env file is read from other directories than this one.
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	cfg.Dir = dir
 	d := &process{cfg: cfg, issuers: issuers{}}
 	return d.run(ctx)
 }
@@ -95,6 +101,18 @@ type process struct {
 	endpoint string
 	caFile   string
 	roots    *x509.CertPool
+
+	mu      sync.Mutex
+	clients []*http.Client // of the agents
+}
+
+// hangUp closes the agents' idle connections.
+func (d *process) hangUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.clients {
+		c.CloseIdleConnections()
+	}
 }
 
 func (d *process) path(elem ...string) string {
@@ -103,11 +121,16 @@ func (d *process) path(elem ...string) string {
 
 func (d *process) run(ctx context.Context) (err error) {
 	started := d.cfg.Now()
-	if err := d.prepare(); err != nil {
+	settings, err := d.settings()
+	if err := errors.Join(d.cfg.check(), err); err != nil {
 		return err
 	}
-	settings, err := d.settings()
+	lock, err := lockDir(d.cfg.Dir)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := d.prepare(); err != nil {
 		return err
 	}
 	cp, err := controlplane.Open(ctx, controlplane.Config{
@@ -126,14 +149,39 @@ func (d *process) run(ctx context.Context) (err error) {
 		d.greet(d.cfg.Now().Sub(started))
 		return nil
 	})
+	g.Go(func() error {
+		<-ctx.Done()
+		// A graceful stop of the server waits seconds for idle HTTP/2 connections.
+		d.hangUp()
+		return nil
+	})
 	err = g.Wait()
 	return errors.Join(err, removeIfThere(d.path("env")))
+}
+
+// lockDir makes the directory and takes it for this process. The env file in
+// it is the first process's as long as that runs.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("another podid dev uses it")
+		}
+		return nil, errors.Join(fmt.Errorf("--dir %s: %w", dir, err), f.Close())
+	}
+	return f, nil
 }
 
 // prepare makes directories and issuer keys. A stale env file goes first:
 // scripts take it for the sign that all is ready.
 func (d *process) prepare() error {
-	for _, dir := range []string{d.cfg.Dir, d.path("issuers"), d.path("agents")} {
+	for _, dir := range []string{d.path("issuers"), d.path("agents")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
