@@ -16,8 +16,10 @@
 // private and symmetric keys, OKP, RSA below 2048 or above 8192 bits, curves
 // other than P-256, P-384 and P-521.
 //
-// Signatures are checked by the standard library directly. The package's tests
-// hold it against go-jose as an independent signer and judge.
+// Signatures are checked by the standard library, but for RSASSA-PKCS1-v1_5,
+// which is checked here with a modulus prepared once (ADR 0006). The package's
+// tests hold it against go-jose as an independent signer and judge, and that
+// check against crypto/rsa.
 package jwt
 
 import (
@@ -96,7 +98,7 @@ func (s *KeySet) Verify(token string) (payload []byte, header Header, err error)
 	hash.Write([]byte(token[:len(p.header)+1+len(p.payload)]))
 	digest := hash.Sum(nil)
 	for _, key := range c.keys {
-		if c.alg.verify(key.Public, digest, signature) {
+		if c.alg.verify(key, digest, signature) {
 			payload, err := decode(p.payload)
 			return payload, c.header, err
 		}
@@ -124,7 +126,13 @@ type candidates struct {
 	raw    string // the header as it stands in the token
 	header Header
 	alg    *algorithm
-	keys   []Key
+	keys   []candidate
+}
+
+// candidate is a key, with what was prepared of it.
+type candidate struct {
+	public crypto.PublicKey
+	rsa    *pkcs1Key // nil: the standard library does the work
 }
 
 // choose finds the candidates for a header. The tokens of one issuer nearly all
@@ -143,13 +151,13 @@ func (s *KeySet) choose(rawHeader string) (*candidates, error) {
 	}
 	c := &candidates{raw: strings.Clone(rawHeader), header: h, alg: alg}
 	named := false
-	for _, key := range s.keys {
+	for i, key := range s.keys {
 		if h.KeyID != "" && key.ID != h.KeyID {
 			continue
 		}
 		named = true
 		if (key.Alg == "" || key.Alg == h.Algorithm) && alg.fits(key.Public) {
-			c.keys = append(c.keys, key)
+			c.keys = append(c.keys, candidate{key.Public, s.rsa[i]})
 		}
 	}
 	switch {
@@ -297,8 +305,11 @@ func (a *algorithm) fits(key crypto.PublicKey) bool {
 	return false
 }
 
-func (a *algorithm) verify(key crypto.PublicKey, digest, signature []byte) bool {
-	switch key := key.(type) {
+func (a *algorithm) verify(c candidate, digest, signature []byte) bool {
+	if c.rsa != nil && !a.pss {
+		return c.rsa.verify(a.hash, digest, signature)
+	}
+	switch key := c.public.(type) {
 	case *rsa.PublicKey:
 		if a.pss { // RFC 7518 section 3.5: the salt is as long as the hash
 			return rsa.VerifyPSS(key, a.hash, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil

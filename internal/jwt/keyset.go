@@ -31,6 +31,7 @@ type Key struct {
 // KeySet is an unchangeable set of keys, safe for concurrent use.
 type KeySet struct {
 	keys []Key
+	rsa  []*pkcs1Key // of the key at the same place, nil where there is none
 	last atomic.Pointer[candidates]
 }
 
@@ -57,7 +58,11 @@ func NewKeySet(keys ...Key) (*KeySet, error) {
 	case len(keys) > maxKeys:
 		return nil, fmt.Errorf("key set: holds %d keys, at most %d", len(keys), maxKeys)
 	}
-	return &KeySet{keys: append([]Key(nil), keys...)}, nil
+	s := &KeySet{keys: append([]Key(nil), keys...), rsa: make([]*pkcs1Key, len(keys))}
+	for i, key := range keys {
+		s.rsa[i] = newPKCS1Key(key.Public)
+	}
+	return s, nil
 }
 
 // ParseKeySet reads a JWK set. Keys that are not for signatures ("use" or
