@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"podid/internal/agent"
@@ -208,14 +209,17 @@ func (d *process) prepare() error {
 
 // settings are those of a server on loopback, with its defaults.
 func (d *process) settings() (serverconfig.Config, error) {
-	given := map[string]string{
-		"PODID_DATA_DIR": d.path("server"), "PODID_ACCOUNT_ID": d.cfg.AccountID, "PODID_REGION": d.cfg.Region,
-		"PODID_LISTEN": d.cfg.Listen, "PODID_METRICS_ADDRESS": "",
+	flags := serverconfig.NewFlags()
+	set := pflag.NewFlagSet("podid dev", pflag.ContinueOnError)
+	flags.AddTo(set)
+	for _, f := range [][2]string{
+		{"data-dir", d.path("server")}, {"account-id", d.cfg.AccountID}, {"region", d.cfg.Region}, {"listen", d.cfg.Listen}, {"metrics-address", ""},
+	} {
+		if err := set.Set(f[0], f[1]); err != nil {
+			return serverconfig.Config{}, fmt.Errorf("--%s: %w", f[0], err)
+		}
 	}
-	return serverconfig.NewFlags().Load(serverconfig.Env{Lookup: func(name string) (string, bool) {
-		v, ok := given[name]
-		return v, ok
-	}})
+	return flags.Load(serverconfig.Env{Lookup: func(string) (string, bool) { return "", false }})
 }
 
 // ready registers the clusters as the admin, over the wire like anybody, and

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -65,6 +66,13 @@ func TestRun(t *testing.T) {
 					t.Errorf("agent of %s without an association: %d %s\n%s", name, resp.StatusCode, body.String(), log.String())
 				}
 			}
+			second := &process{issuers: issuers{}, cfg: d.cfg}
+			if err := second.run(ctx); err == nil || !strings.Contains(err.Error(), "another podid dev uses it") {
+				t.Errorf("a second process on the same directory: %v", err)
+			}
+			if again, err := os.ReadFile(filepath.Join(dir, "env")); err != nil || string(again) != env {
+				t.Errorf("env after a second process was refused: %v", err)
+			}
 			cancel()
 			if err := <-done; err != nil {
 				t.Errorf("stop: %v", err)
@@ -73,6 +81,48 @@ func TestRun(t *testing.T) {
 				t.Error("env is still there after the stop")
 			}
 		})
+	}
+}
+
+// TestRunElsewhere: env names files from the root on, for shells in any
+// directory.
+func TestRunElsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Run(ctx, Config{
+			Dir: "state", Clusters: []string{"my-cluster"}, AccountID: "111122223333", Region: "us-west-2", Listen: "127.0.0.1:0", Release: "test",
+			Log: slog.New(slog.DiscardHandler), Out: io.Discard, Now: time.Now, Rand: rand.Reader,
+		})
+	}()
+	env := waitForFile(t, filepath.Join("state", "env"), done)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
+		if !strings.Contains(env, "export "+name+"='/") {
+			t.Errorf("%s is relative:\n%s", name, env)
+		}
+	}
+}
+
+// TestRunRefuses: what is wrong with the settings is said all at once, and
+// nothing is made.
+func TestRunRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	err := Run(t.Context(), Config{Dir: dir, Clusters: []string{"a b", "c", "c"}, AccountID: "99", Region: "us-west-2", Listen: "0.0.0.0:0", Log: slog.New(slog.DiscardHandler), Out: io.Discard, Now: time.Now, Rand: rand.Reader})
+	if err == nil {
+		t.Fatal("it ran")
+	}
+	for _, want := range []string{"account-id", `--listen "0.0.0.0:0"`, `--clusters: "a b"`, `--clusters: "c"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name %s: %v", want, err)
+		}
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the directory was made")
 	}
 }
 
