@@ -33,10 +33,15 @@ func podid() int {
 }
 
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := cli.New(cli.Config{
-		Streams: cli.Streams{In: stdin, Out: stdout, Err: stderr}, Version: version + " (" + commit + ")", Environ: environ, Now: time.Now,
-		Extra: []*cobra.Command{serverCommand(stdout, stderr), devCommand(stdout, stderr), policyCommand(stdin, stdout)},
-	})
+	root := newRoot(environ, cli.Streams{In: stdin, Out: stdout, Err: stderr})
 	root.SetArgs(args)
 	return cli.Report(stderr, root.ExecuteContext(ctx))
+}
+
+// newRoot joins the client commands and those that package cli may not import.
+func newRoot(environ []string, s cli.Streams) *cobra.Command {
+	return cli.New(cli.Config{
+		Streams: s, Version: version + " (" + commit + ")", Environ: environ, Now: time.Now,
+		Extra: []*cobra.Command{serverCommand(s.Out, s.Err), devCommand(s.Out, s.Err), policyCommand(s.In, s.Out)},
+	})
 }
