@@ -6,6 +6,7 @@ package controlplane
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -29,10 +30,25 @@ type discovery struct {
 
 	mu      sync.Mutex
 	sources map[string]*jwks.Source[[]byte] // by cluster unique id
+	found   map[string]finding              // by cluster unique id
+}
+
+// finding is what the last good fetch brought, and the state of the record
+// that it was fetched for.
+type finding struct {
+	keys     []byte
+	instead  []byte
+	modified time.Time
+}
+
+// isFor reports whether the record has not changed since: the same keys may
+// have been registered again.
+func (f finding) isFor(c *cluster.Cluster) bool {
+	return bytes.Equal(f.instead, c.JWKS) && f.modified.Equal(c.Modified)
 }
 
 func newKeySets(s store.Store, f jwks.Discoverer, scope store.Scope, now func() time.Time, log *slog.Logger) *cluster.KeySets {
-	d := &discovery{store: s, fetcher: f, scope: scope, now: now, log: log, sources: map[string]*jwks.Source[[]byte]{}}
+	d := &discovery{store: s, fetcher: f, scope: scope, now: now, log: log, sources: map[string]*jwks.Source[[]byte]{}, found: map[string]finding{}}
 	return &cluster.KeySets{Refresh: d.refresh}
 }
 
@@ -52,17 +68,29 @@ func (d *discovery) source(c *cluster.Cluster) (*jwks.Source[[]byte], error) {
 	return s, err
 }
 
-// refresh implements cluster.KeySets.Refresh.
+// errNotFetched: nothing newer than the registered keys was fetched.
+var errNotFetched = errors.New("no newer keys were fetched")
+
+// refresh implements cluster.KeySets.Refresh. Keys that were not fetched just
+// now count only while the record is still the one that they were fetched for:
+// a key set that somebody has registered since, perhaps to take a stolen key
+// back, must not be undone by what this process remembers.
 func (d *discovery) refresh(ctx context.Context, c *cluster.Cluster, kid string) ([]byte, error) {
 	s, err := d.source(c)
 	if err != nil {
 		return nil, err
 	}
 	keys, fresh, err := s.Refresh(ctx)
-	if err != nil && keys == nil {
+	if err != nil {
 		return nil, err
 	}
-	if !fresh || bytes.Equal(keys, c.JWKS) {
+	if !fresh {
+		return d.remembered(c)
+	}
+	d.mu.Lock()
+	d.found[c.UID] = finding{keys: keys, instead: c.JWKS, modified: c.Modified}
+	d.mu.Unlock()
+	if bytes.Equal(keys, c.JWKS) {
 		return keys, nil
 	}
 	if err := d.keep(ctx, c, keys); err != nil {
@@ -73,11 +101,25 @@ func (d *discovery) refresh(ctx context.Context, c *cluster.Cluster, kid string)
 	return keys, nil
 }
 
+// remembered serves those whose view has not the fetched keys yet, and all
+// while the store could not take them.
+func (d *discovery) remembered(c *cluster.Cluster) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f, ok := d.found[c.UID]; ok && f.isFor(c) {
+		return f.keys, nil
+	}
+	return nil, errNotFetched
+}
+
 func (d *discovery) keep(ctx context.Context, c *cluster.Cluster, keys []byte) error {
 	return d.store.Update(ctx, func(tx *store.Tx) error {
 		cur, ok := cluster.Clusters.Get(tx, d.scope, c.Name)
 		if !ok || cur.UID != c.UID {
 			return nil // deleted meanwhile: nothing to keep
+		}
+		if !bytes.Equal(cur.JWKS, c.JWKS) {
+			return nil // registered or fetched anew meanwhile: that stands
 		}
 		next := *cur
 		next.JWKS, next.Modified = keys, d.now()
