@@ -217,10 +217,8 @@ func TestParams(t *testing.T) {
 	} {
 		p := params(t)
 		edit(&p)
-		for _, verify := range []func(string, satoken.Params) (satoken.Claims, error){satoken.Verify, satoken.NewCache(1).Verify} {
-			if _, err := verify(token, p); err == nil || errors.Is(err, satoken.ErrInvalid) {
-				t.Errorf("%s: %v", name, err)
-			}
+		if _, err := satoken.Verify(token, p); err == nil || errors.Is(err, satoken.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	p := params(t)
@@ -234,52 +232,6 @@ func TestParams(t *testing.T) {
 	p.RequirePod = false
 	if c, err := satoken.Verify(sign(t, signingKey(), body), p); err != nil || c.PodUID != "" {
 		t.Errorf("a token without pod: %v", err)
-	}
-}
-
-func TestCache(t *testing.T) {
-	cache, p := satoken.NewCache(2), params(t)
-	token := sign(t, signingKey(), claims())
-	for range 2 {
-		c, err := cache.Verify(token, p)
-		if err != nil || c.PodName != "s3-app-0" {
-			t.Fatalf("Verify = %+v, %v", c, err)
-		}
-		c.Audiences[0] = "changed by the caller"
-	}
-	if cache.Len() != 1 {
-		t.Errorf("Len = %d", cache.Len())
-	}
-	late := p
-	late.Now = func() time.Time { return now.Add(25 * time.Hour) }
-	if _, err := cache.Verify(token, late); !errors.Is(err, satoken.ErrExpired) {
-		t.Errorf("a remembered token outlives its end: %v", err)
-	}
-	strict := p
-	strict.Audience = "other"
-	if _, err := cache.Verify(token, strict); !errors.Is(err, satoken.ErrInvalid) {
-		t.Errorf("a remembered token passes other rules: %v", err)
-	}
-	otherKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rotated := p
-	if rotated.Keys, err = jwt.NewKeySet(jwt.Key{ID: "k", Public: otherKey.Public()}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cache.Verify(token, rotated); !errors.Is(err, satoken.ErrInvalid) {
-		t.Errorf("a remembered token outlives its key: %v", err)
-	}
-	for i := range 20 {
-		body := claims()
-		body["jti"] = fmt.Sprint(i)
-		if _, err := cache.Verify(sign(t, signingKey(), body), p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if cache.Len() > 4 {
-		t.Errorf("the cache grows: %d", cache.Len())
 	}
 }
 
@@ -315,15 +267,10 @@ func BenchmarkVerify(b *testing.B) {
 		body["jti"] = fmt.Sprint(i)
 		tokens[i] = sign(b, signingKey(), body)
 	}
-	cache := satoken.NewCache(64)
-	for name, verify := range map[string]func(string, satoken.Params) (satoken.Claims, error){"each its own": satoken.Verify, "cached": cache.Verify} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, err := verify(tokens[i%len(tokens)], p); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := satoken.Verify(tokens[i%len(tokens)], p); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
