@@ -122,7 +122,8 @@ func (m *mux) find(scoped *service, action string, form *Form) (*service, *Opera
 }
 
 // refuse answers a request whose operation is not known, through the gate so
-// that it is recorded like any other refusal.
+// that it is recorded like any other refusal. The name is the caller's word:
+// without an Action it goes to audit only.
 func (m *mux) refuse(w http.ResponseWriter, r *http.Request, body []byte, s *service, action string, err error) {
 	op := call.Operation{Name: cut(action, 128)}
 	c := codec{}
@@ -197,4 +198,10 @@ func ScopeService(r *http.Request) string {
 	return p[len(p)-2]
 }
 
-func cut(s string, limit int) string { return s[:min(len(s), limit)] }
+// cut shortens s to at most limit bytes, without half a character at its end.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "")
+}

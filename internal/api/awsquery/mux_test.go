@@ -12,11 +12,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"podid/internal/api/call"
 	"podid/internal/audit"
@@ -257,5 +259,31 @@ func BenchmarkResult(b *testing.B) {
 		if _, err := c.Result(httptest.NewRecorder(), "id", call.Operation{Name: "AssumeRole"}, res); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A stranger chooses the Action. Names of his own would fill the metrics, and
+// half a character in a label makes the metrics library panic.
+func TestUnknownActionsStayOutOfMetrics(t *testing.T) {
+	var seen []string
+	rec := &recorder{}
+	h := New(&call.Gate{
+		Authn: authn{}, Audit: rec, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Unix(1700000000, 0) },
+		Region: "eu-west-1", Account: "111122223333", MaxBody: 4096,
+		Observed: func(op call.Operation, _ string, _ int, _ time.Duration) { seen = append(seen, op.Name) },
+	}, Service{Name: "sts", Version: "2011-06-15"})
+	for _, action := range []string{"Own", "Another", strings.Repeat("a", 127) + "é"} {
+		h.ServeHTTP(httptest.NewRecorder(), request(http.MethodPost, "/", "", "Action="+url.QueryEscape(action)))
+		if name := rec.events[len(rec.events)-1].EventName; name == "" || !strings.HasPrefix(action, name) || !utf8.ValidString(name) {
+			t.Errorf("audit names %q for the action %q", name, action)
+		}
+	}
+	for _, name := range seen {
+		if name != call.Unknown {
+			t.Errorf("metrics count the operation %q", name)
+		}
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d calls were counted, want 3", len(seen))
 	}
 }

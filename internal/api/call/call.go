@@ -45,6 +45,10 @@ type Operation struct {
 	Exchange bool
 }
 
+// Unknown is the name that metrics have for what is no operation: an Operation
+// without Action.
+const Unknown = "Unknown"
+
 // Call is one request inside an operation's handler.
 type Call struct {
 	HTTP   *http.Request
@@ -189,7 +193,7 @@ func (g *Gate) result(w http.ResponseWriter, r *http.Request, c *Call, op Operat
 	if err != nil {
 		g.Log.ErrorContext(r.Context(), "write answer", "request_id", c.Event.RequestID, "operation", op.Name, "err", err)
 	}
-	g.Observed(op, "", status, took)
+	g.observe(op, "", status, took)
 }
 
 func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, c *Call, op Operation, codec Codec, err error, took time.Duration) {
@@ -210,6 +214,15 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, c *Call, op Operat
 	x.Reason, x.Detail, x.HTTPStatus, x.DurationMicrosecond = f.Reason, f.Detail, status, took.Microseconds()
 	if err := g.Audit.Record(r.Context(), e); err != nil {
 		g.Log.ErrorContext(r.Context(), "record refusal", "request_id", e.RequestID, "operation", op.Name, "err", err)
+	}
+	g.observe(op, code, status, took)
+}
+
+// observe counts a call. What a request names that is no operation goes to
+// audit, not to metrics: a stranger could fill them with names of his own.
+func (g *Gate) observe(op Operation, code string, status int, took time.Duration) {
+	if op.Action == "" {
+		op.Name = Unknown
 	}
 	g.Observed(op, code, status, took)
 }
