@@ -113,8 +113,8 @@ func (b *bench) serve(body io.Reader, op call.Operation, h call.Handler) *httpte
 var (
 	management = call.Operation{Service: "eks", Source: "eks.amazonaws.com", Name: "Create", Action: "eks:Create"}
 	reading    = call.Operation{Service: "eks", Source: "eks.amazonaws.com", Name: "Describe", Action: "eks:Describe", ReadOnly: true}
-	exchanging = call.Operation{Service: "eks-auth", Source: "eks-auth.amazonaws.com", Name: "Assume", ReadOnly: true, Exchange: true}
-	anonymous  = call.Operation{Service: "sts", Source: "sts.amazonaws.com", Name: "Web", Anonymous: true}
+	exchanging = call.Operation{Service: "eks-auth", Source: "eks-auth.amazonaws.com", Name: "Assume", Action: "eks-auth:Assume", ReadOnly: true, Exchange: true}
+	anonymous  = call.Operation{Service: "sts", Source: "sts.amazonaws.com", Name: "Web", Action: "sts:Web", Anonymous: true}
 )
 
 func fine(context.Context, *call.Call) (any, error) { return "fine", nil }
