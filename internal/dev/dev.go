@@ -16,12 +16,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -102,18 +100,6 @@ type process struct {
 	endpoint string
 	caFile   string
 	roots    *x509.CertPool
-
-	mu      sync.Mutex
-	clients []*http.Client // of the agents
-}
-
-// hangUp closes the agents' idle connections.
-func (d *process) hangUp() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, c := range d.clients {
-		c.CloseIdleConnections()
-	}
 }
 
 func (d *process) path(elem ...string) string {
@@ -148,12 +134,6 @@ func (d *process) run(ctx context.Context) (err error) {
 			return err
 		}
 		d.greet(d.cfg.Now().Sub(started))
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		// A graceful stop of the server waits seconds for idle HTTP/2 connections.
-		d.hangUp()
 		return nil
 	})
 	err = g.Wait()

@@ -122,9 +122,6 @@ Ctrl-C stops it.
 func (d *process) newAgent(i *issuer, roleARN string) (*agent.Agent, error) {
 	tokenFile := d.path("agents", i.cluster+".token")
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: d.roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}}
-	d.mu.Lock()
-	d.clients = append(d.clients, client)
-	d.mu.Unlock()
 	identity, err := nodeidentity.NewWebIdentity(nodeidentity.WebIdentityConfig{
 		RoleARN: roleARN, TokenFile: tokenFile, SessionName: i.node.Name, Endpoint: d.endpoint, HTTP: client, Now: d.cfg.Now,
 	})
