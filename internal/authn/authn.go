@@ -132,7 +132,7 @@ func (a *Authenticator) roleOf(ctx context.Context, sess *session.Session) (*iam
 	}
 	v, err := a.Store.Fence(ctx)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+		return nil, fault.StoreUnread(err)
 	}
 	if _, role, ok := iam.Roles.FindIndex(v, scope, sess.RoleID); ok {
 		return role, nil
@@ -148,7 +148,7 @@ func (a *Authenticator) findUser(ctx context.Context, s *sigv4.Signed) (iam.Call
 	// The key may have been made, or made active, by another replica.
 	v, ferr := a.Store.Fence(ctx)
 	if ferr != nil {
-		return iam.Caller{}, secret.String{}, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(ferr)
+		return iam.Caller{}, secret.String{}, fault.StoreUnread(ferr)
 	}
 	return a.userOf(v, s.AccessKeyID)
 }

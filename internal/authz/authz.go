@@ -54,7 +54,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c iam.Caller, q iam.Query) e
 	// A policy that another replica attached a moment ago must count.
 	v, err := a.Store.Fence(ctx)
 	if err != nil {
-		return fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+		return fault.StoreUnread(err)
 	}
 	x, err := a.Explain(ctx, v, c, q)
 	if err != nil {

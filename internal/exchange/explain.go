@@ -102,7 +102,7 @@ type Explanation struct {
 func (s *Service) Explain(ctx context.Context, caller iam.Caller, in ExplainRequest) (*Explanation, error) {
 	v, err := s.Store.Fence(ctx)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+		return nil, fault.StoreUnread(err)
 	}
 	e := &exchange{s: s, view: v, in: Request{in.ClusterName, in.Token}, trace: &Trace{}, given: &in, caller: caller}
 	if err := s.Authz.Authorize(ctx, caller, e.query(ActionExplain)); err != nil {

@@ -84,6 +84,12 @@ func (e *Error) WithDetail(d any) *Error { e.Detail = d; return e }
 // Because sets the cause and returns e.
 func (e *Error) Because(err error) *Error { e.Err = err; return e }
 
+// StoreUnread is the fault of a verb whose store cannot be read, or not be
+// asked for what other replicas have acknowledged.
+func StoreUnread(cause error) *Error {
+	return New(Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(cause)
+}
+
 // As returns the *Error in err's chain. Any other error becomes Internal with
 // an empty message: its text is for the log, not for the caller.
 func As(err error) *Error {

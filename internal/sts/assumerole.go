@@ -46,7 +46,7 @@ func (s *Service) AssumeRole(ctx context.Context, caller iam.Caller, in AssumeRo
 	// What another replica acknowledged must count before a refusal is final.
 	fresh, ferr := s.Store.Fence(ctx)
 	if ferr != nil {
-		return nil, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(ferr)
+		return nil, fault.StoreUnread(ferr)
 	}
 	if fresh.Revision() == v.Revision() {
 		return nil, err
