@@ -5,13 +5,10 @@ package association
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"time"
 
 	"podid/internal/cluster"
-	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
 )
@@ -67,7 +64,7 @@ func (in *UpdateInput) apply(m *Manager, a *Association) {
 // change applies fn to a copy of the association and stores it.
 func (m *Manager) change(ctx context.Context, clusterName, id string, o once, fn func(*store.Tx, *cluster.Cluster, *Association) error) (*Association, error) {
 	var out *Association
-	err := m.update(ctx, "update association", func(tx *store.Tx) error {
+	err := cluster.Update(ctx, m.Store, "update association", func(tx *store.Tx) error {
 		c, a, err := m.byID(tx, clusterName, id)
 		if err != nil {
 			return err
@@ -99,7 +96,7 @@ func (m *Manager) Delete(ctx context.Context, caller iam.Caller, clusterName, id
 		return nil, err
 	}
 	var out *Association
-	err := m.update(ctx, "delete association", func(tx *store.Tx) error {
+	err := cluster.Update(ctx, m.Store, "delete association", func(tx *store.Tx) error {
 		c, a, err := m.byID(tx, clusterName, id)
 		if err != nil {
 			return err
@@ -128,28 +125,4 @@ func (m *Manager) DeleteOf(tx *store.Tx, c *cluster.Cluster, limit int) int {
 		Associations.Delete(tx, c.Scope(), id)
 	}
 	return len(ids)
-}
-
-// update runs fn on a view that has all that any replica has acknowledged:
-// what fn refuses is refused for good, so it must not look at an older one.
-func (m *Manager) update(ctx context.Context, what string, fn func(*store.Tx) error) error {
-	if _, err := m.Store.Fence(ctx); err != nil {
-		return storeFault(what, err)
-	}
-	if err := m.Store.Update(ctx, fn); err != nil {
-		return storeFault(what, err)
-	}
-	return nil
-}
-
-// storeFault gives the engine's errors the kind that callers retry on.
-func storeFault(what string, err error) error {
-	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrConflict) {
-		return fault.New(fault.Unavailable, "The store cannot take the request at the moment. Try again.").
-			WithReason("store-unavailable").Because(fmt.Errorf("%s: %w", what, err))
-	}
-	if fault.As(err).Kind != fault.Internal {
-		return err
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }

@@ -167,7 +167,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	}
 	once := newOnce(caller, "create", in.Token, in.withoutToken())
 	var out *Association
-	err = m.update(ctx, "create association", func(tx *store.Tx) error {
+	err = cluster.Update(ctx, m.Store, "create association", func(tx *store.Tx) error {
 		c, err := cluster.Named(tx, m.scope(), in.Cluster)
 		if err != nil {
 			return err
@@ -261,7 +261,7 @@ func (m *Manager) read(ctx context.Context, caller iam.Caller, action, clusterNa
 	}
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
-		return nil, storeFault("read association", err)
+		return nil, cluster.StoreFault("read association", err)
 	}
 	_, a, err := m.byID(v, clusterName, id)
 	return a, err
@@ -280,7 +280,7 @@ func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (pa
 	}
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
-		return nil, "", storeFault("list associations", err)
+		return nil, "", cluster.StoreFault("list associations", err)
 	}
 	c, err := cluster.Named(v, m.scope(), in.Cluster)
 	if err != nil {

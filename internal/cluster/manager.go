@@ -6,7 +6,6 @@ package cluster
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -100,16 +99,10 @@ func Named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
 	return c, nil
 }
 
-// ByUID returns the cluster with the unique id as r shows it.
-func ByUID(r store.Reader, s store.Scope, uid string) (*Cluster, bool) {
-	_, c, ok := Clusters.FindIndex(r, s, "uid:"+uid)
-	return c, ok
-}
-
 // ByIssuer walks the clusters of a scope that share an issuer: an issuer URL
 // does not identify a cluster.
 func ByIssuer(r store.Reader, s store.Scope, issuer string) iter.Seq2[string, *Cluster] {
-	return Clusters.ByIndex(r, s, "issuer:"+issuer)
+	return Clusters.ByIndex(r, s, issuer)
 }
 
 // authorize asks for action on the cluster of that name, which may not exist.
@@ -145,7 +138,7 @@ func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterIn
 		Issuer: in.Issuer, JWKS: keys, Discover: in.Discover, NodeBinding: in.NodeBinding,
 		Version: in.Version, Endpoint: in.Endpoint, CA: in.CA, Tags: maps.Clone(in.Tags), Created: now, Modified: now,
 	}
-	err = m.update(ctx, "register cluster", func(tx *store.Tx) error {
+	err = Update(ctx, m.Store, "register cluster", func(tx *store.Tx) error {
 		if _, ok := Clusters.Get(tx, m.Scope(), in.Name); ok {
 			return fault.New(fault.AlreadyExists, "Cluster already exists with name: %s", in.Name).WithReason("cluster-exists")
 		}
@@ -181,7 +174,7 @@ func (m *Manager) read(ctx context.Context, caller iam.Caller, action, name stri
 func (m *Manager) current(ctx context.Context, name string) (*Cluster, error) {
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
-		return nil, storeFault("read cluster", err)
+		return nil, StoreFault("read cluster", err)
 	}
 	return Named(v, m.Scope(), name)
 }
@@ -197,7 +190,7 @@ func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (na
 	}
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
-		return nil, "", storeFault("list clusters", err)
+		return nil, "", StoreFault("list clusters", err)
 	}
 	names = []string{}
 	for name := range Clusters.List(v, m.Scope(), "", in.After) {
@@ -262,7 +255,7 @@ func (in *UpdateInput) apply(c *Cluster, keys []byte) {
 // empty, has to be the cluster's still: a name made anew is another cluster.
 func (m *Manager) change(ctx context.Context, name, uid string, fn func(*Cluster) error) (*Cluster, error) {
 	var out *Cluster
-	err := m.update(ctx, "update cluster", func(tx *store.Tx) error {
+	err := Update(ctx, m.Store, "update cluster", func(tx *store.Tx) error {
 		c, err := Named(tx, m.Scope(), name)
 		if err != nil {
 			return err
@@ -299,7 +292,7 @@ func (m *Manager) Delete(ctx context.Context, caller iam.Caller, name string) (*
 	}
 	var was *Cluster
 	for done := false; !done; {
-		err := m.update(ctx, "delete cluster", func(tx *store.Tx) error {
+		err := Update(ctx, m.Store, "delete cluster", func(tx *store.Tx) error {
 			c, err := Named(tx, m.Scope(), name)
 			if err != nil {
 				return err
@@ -325,28 +318,4 @@ func (m *Manager) Delete(ctx context.Context, caller iam.Caller, name string) (*
 		}
 	}
 	return was, nil
-}
-
-// update runs fn on a view that has all that any replica has acknowledged:
-// what fn refuses is refused for good, so it must not look at an older one.
-func (m *Manager) update(ctx context.Context, what string, fn func(*store.Tx) error) error {
-	if _, err := m.Store.Fence(ctx); err != nil {
-		return storeFault(what, err)
-	}
-	if err := m.Store.Update(ctx, fn); err != nil {
-		return storeFault(what, err)
-	}
-	return nil
-}
-
-// storeFault gives the engine's errors the kind that callers retry on.
-func storeFault(what string, err error) error {
-	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrConflict) {
-		return fault.New(fault.Unavailable, "The store cannot take the request at the moment. Try again.").
-			WithReason("store-unavailable").Because(fmt.Errorf("%s: %w", what, err))
-	}
-	if fault.As(err).Kind != fault.Internal {
-		return err
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }

@@ -158,8 +158,14 @@ func TestRegister(t *testing.T) {
 	if got.UID != c.UID || got.Tags["team"] != "data" {
 		t.Errorf("described as %+v", got)
 	}
-	if byUID, ok := cluster.ByUID(f.store.View(), f.Scope(), c.UID); !ok || byUID.Name != "my-cluster" {
-		t.Error("not found by unique id")
+	n := 0
+	for _, same := range cluster.ByIssuer(f.store.View(), f.Scope(), c.Issuer) {
+		if n++; same.UID != c.UID {
+			t.Errorf("the issuer leads to %+v", same)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d clusters of the issuer", n)
 	}
 }
 

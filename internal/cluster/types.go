@@ -64,7 +64,7 @@ func (c *Cluster) ProviderARN() string {
 // Scope is where the cluster and all that belongs to it stand.
 func (c *Cluster) Scope() store.Scope { return store.Scope{Account: c.Account, Region: c.Region} }
 
-// Clusters is the table, by name; indexed by unique id and by issuer.
+// Clusters is the table, by name; indexed by issuer, see ByIssuer.
 var Clusters = store.NewTable("cluster", func(c *Cluster) []string {
-	return []string{"uid:" + c.UID, "issuer:" + c.Issuer}
+	return []string{c.Issuer}
 })

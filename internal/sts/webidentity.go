@@ -83,7 +83,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	// rare: it always looks at what any replica has acknowledged.
 	v, err := s.Store.Fence(ctx)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+		return nil, fault.StoreUnread(err)
 	}
 	if err := s.checkSessionPolicies(v, in.Policy, in.PolicyARNs); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (s *Service) prove(ctx context.Context, v *store.View, token string) (prove
 	var found []proven
 	var refusal error
 	n := 0
-	for _, c := range cluster.Clusters.ByIndex(v, store.Scope{Account: s.Account, Region: s.Region}, "issuer:"+iss) {
+	for _, c := range cluster.ByIssuer(v, store.Scope{Account: s.Account, Region: s.Region}, iss) {
 		n++
 		claims, err := s.verify(ctx, c, token)
 		if err != nil {
