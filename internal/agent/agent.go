@@ -196,12 +196,14 @@ func (a *Agent) listen(ctx context.Context) (servers []boundServer, err error) {
 	}()
 	var addrs []string
 	var refused []error
+	conns := newConnections(maxConnections, maxSourceConnections)
 	for _, address := range a.cfg.BindAddresses {
 		s, err := a.bind(ctx, address, a.handler)
 		if err != nil {
 			refused = append(refused, err)
 			continue
 		}
+		s.listener = conns.limit(s.listener)
 		servers = append(servers, s)
 		addrs = append(addrs, s.listener.Addr().String())
 	}

@@ -35,7 +35,8 @@ const (
 	headerTimeout = 30 * time.Second
 	// stopTimeout is what requests under way get when the agent stops.
 	stopTimeout    = 35 * time.Second
-	maxHeaderBytes = 1 << 20
+	// maxHeaderBytes is room for tokens far too long, so that their bearers are told what is wrong.
+	maxHeaderBytes = 128 << 10
 )
 
 // Config of an agent. Cluster, Region, Endpoint, Credentials, BindAddresses and Log are required; zero values of the

@@ -147,7 +147,7 @@ func refusal(err error) (int, string) {
 		return http.StatusInternalServerError, identity.Error()
 	case errors.Is(err, credcache.ErrTooShort), errors.Is(err, eksauthclient.ErrBadAnswer):
 		return http.StatusInternalServerError, err.Error()
-	case errors.Is(err, credcache.ErrStopped):
+	case errors.Is(err, credcache.ErrStopped), errors.Is(err, credcache.ErrBusy):
 		return http.StatusServiceUnavailable, err.Error()
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return statusClientGone, "the client did not wait"

@@ -15,8 +15,9 @@ import (
 	"podid/internal/agent/eksauthclient"
 )
 
-// maxTokenBytes is beyond every token of Kubernetes, and below what would make parsing a burden.
-const maxTokenBytes = 64 << 10
+// maxTokenBytes is the longest token that podid's EKS Auth verifies, and far beyond those of Kubernetes: a longer one is
+// not worth a call.
+const maxTokenBytes = 20000
 
 var (
 	errTokenExpired     = errors.New("token is expired")

@@ -33,6 +33,13 @@ const (
 	DefaultRefreshQPS = 3
 )
 
+// MaxFetches bounds the upstream calls under way for requests. Every token has a call of its own, and anybody on the
+// node can make up tokens: while the upstream hangs they would pile up.
+const MaxFetches = 512
+
+// ErrBusy is the answer to a miss beyond MaxFetches.
+var ErrBusy = errors.New("the agent waits for too many answers of EKS Auth already")
+
 // ErrStopped is the answer to a miss after [Cache.Run] has ended.
 var ErrStopped = errors.New("the agent is stopping")
 

@@ -467,6 +467,37 @@ func TestStoppedCacheRefusesMisses(t *testing.T) {
 	})
 }
 
+// Tokens can be made up at will: while the upstream hangs, calls for them must not pile up.
+func TestFetchesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		auth := &fakeAuth{life: time.Hour}
+		f := start(t, auth, nil)
+		defer f.stop()
+		mustGet(t, f, token("cached"))
+		auth.set(func(a *fakeAuth) { a.delay = time.Hour })
+		errs := make(chan error, MaxFetches+10)
+		for i := range cap(errs) {
+			go func() {
+				_, err := f.Get(t.Context(), token(fmt.Sprintf("forged %d", i)))
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		if got := auth.count() - 1; got != MaxFetches {
+			t.Errorf("%d calls under way, want %d", got, MaxFetches)
+		}
+		for range 10 {
+			if err := <-errs; !errors.Is(err, ErrBusy) {
+				t.Errorf("error %v, want ErrBusy", err)
+			}
+		}
+		mustGet(t, f, token("cached")) // who has credentials is served all the while
+		time.Sleep(time.Minute)        // the calls time out
+		auth.set(func(a *fakeAuth) { a.delay = 0 })
+		mustGet(t, f, token("another"))
+	})
+}
+
 func TestLogsHoldNoSecrets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, &fakeAuth{life: time.Hour}, nil)

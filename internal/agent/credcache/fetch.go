@@ -35,6 +35,9 @@ func (c *Cache) join(token Token) (*flight, error) {
 		close(f.done)
 		return f, nil
 	}
+	if len(c.flights) >= MaxFetches {
+		return nil, ErrBusy
+	}
 	f := &flight{done: make(chan struct{})}
 	c.flights[token.Raw] = f
 	c.calls.Go(func() { c.fly(f, token) })
