@@ -13,6 +13,7 @@ import (
 	"podid/internal/cluster"
 	"podid/internal/fault"
 	"podid/internal/iam"
+	"podid/internal/policy"
 	"podid/internal/store"
 )
 
@@ -33,9 +34,6 @@ type RoleChecker interface {
 
 // DefaultLimit is EKS' quota of associations per cluster.
 const DefaultLimit = 5000
-
-// passedTo is the service that roles of associations are passed to.
-const passedTo = "pods.eks.amazonaws.com"
 
 // Manager holds the verbs on associations. All fields are required but Limit.
 type Manager struct {
@@ -141,7 +139,7 @@ func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterN
 		return fault.New(fault.AccessDenied, "Cross-account pass role is not allowed.").WithReason("cross-account-role")
 	}
 	return m.Authz.Authorize(ctx, caller, iam.Query{Action: "iam:PassRole", Resource: role.String(), Keys: []iam.ConditionKey{
-		{Name: "iam:PassedToService", Values: []string{passedTo}},
+		{Name: "iam:PassedToService", Values: []string{policy.PodIdentityService}},
 		{Name: "iam:AssociatedResourceArn", Values: []string{m.clusterARN(clusterName)}},
 	}})
 }

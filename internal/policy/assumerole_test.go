@@ -11,6 +11,12 @@ import (
 
 const clusterARN = "arn:aws:eks:us-west-2:111122223333:cluster/prod"
 
+// textbookTrust is the trust policy that AWS' guide gives for a role of pods,
+// limited to one account and one cluster against the confused deputy.
+const textbookTrust = `{"Version":"2012-10-17","Statement":[{"Sid":"AllowEksAuthToAssumeRoleForPodIdentity","Effect":"Allow",` +
+	`"Principal":{"Service":"` + PodIdentityService + `"},"Action":["sts:AssumeRole","sts:TagSession"],` +
+	`"Condition":{"StringEquals":{"aws:SourceAccount":"` + acct + `"},"ArnEquals":{"aws:SourceArn":"` + clusterARN + `"}}}]}`
+
 var sixTags = []Tag{
 	{"eks-cluster-arn", clusterARN},
 	{"eks-cluster-name", "prod"},
@@ -93,7 +99,7 @@ func TestFirstHopKeys(t *testing.T) {
 }
 
 func TestTextbookTrust(t *testing.T) {
-	a := firstHop(t, TextbookTrust(acct, clusterARN))
+	a := firstHop(t, textbookTrust)
 	if got := outcome(a); got != "AssumeRole=Allowed TagSession=Allowed ok" {
 		t.Error(got)
 	}
@@ -147,7 +153,7 @@ func TestSecondHop(t *testing.T) {
 		{name: "external id is no key of TagSession", trust: allow(byRole, `{"StringEquals":{"sts:ExternalId":"x"}}`), change: func(a *AssumeRole) { a.ExternalID = "x" }, want: "AssumeRole=Allowed TagSession=NoTrustAllow"},
 		{name: "external id without tags", trust: allow(byRole, `{"StringEquals":{"sts:ExternalId":"x"}}`), change: func(a *AssumeRole) { a.ExternalID, a.Inherited = "x", nil }, want: "AssumeRole=Allowed ok"},
 		{name: "new tags are no principal tags", trust: allow(byRole, `{"Null":{"aws:PrincipalTag/new":"true","aws:RequestTag/new":"false"}}`), change: func(a *AssumeRole) { a.Tags = []Tag{{"new", "1"}} }, want: ok},
-		{name: "root user", trust: allow(byAccount, `{}`), change: func(a *AssumeRole) { a.Caller = RootPrincipal(acct) }, want: "AssumeRole=RootMayNotAssume TagSession=RootMayNotAssume"},
+		{name: "root user", trust: allow(byAccount, `{}`), change: func(a *AssumeRole) { a.Caller = root() }, want: "AssumeRole=RootMayNotAssume TagSession=RootMayNotAssume"},
 		{name: "session policy silent", trust: allow(byRole, `{}`), change: func(a *AssumeRole) { a.HasSession = true }, want: "AssumeRole=NoSessionAllow TagSession=NoSessionAllow"},
 	}
 	for _, tt := range tests {
@@ -222,7 +228,7 @@ func TestSetCaller(t *testing.T) {
 		want map[string]string
 	}{
 		{"user", UserPrincipal(userBob).WithID("AIDA1"), map[string]string{"aws:username": "bob", "aws:userid": "AIDA1", "aws:PrincipalType": "User", "aws:PrincipalArn": userBob}},
-		{"root", RootPrincipal(acct), map[string]string{"aws:userid": acct, "aws:PrincipalType": "Account", "aws:PrincipalArn": "arn:aws:iam::111122223333:root"}},
+		{"root", root(), map[string]string{"aws:userid": acct, "aws:PrincipalType": "Account", "aws:PrincipalArn": "arn:aws:iam::111122223333:root"}},
 		{"session without id", SessionPrincipal(roleApp, sessApp), map[string]string{"aws:PrincipalArn": roleApp, "aws:PrincipalAccount": acct, "aws:PrincipalIsAWSService": "false"}},
 		{"federated user", FederatedUserPrincipal("arn:aws:sts::111122223333:federated-user/f"), map[string]string{"aws:PrincipalType": "FederatedUser"}},
 		{"anonymous", AnonymousPrincipal(), map[string]string{"aws:PrincipalType": "Anonymous", "aws:userid": "anonymous"}},

@@ -10,7 +10,7 @@ import (
 
 // textbook is the request of a pod against AWS' own trust policy, as an Input.
 func textbook(t testing.TB) *Input {
-	a := firstHop(t, TextbookTrust(acct, clusterARN))
+	a := firstHop(t, textbookTrust)
 	var in Input
 	a.each(func(first *Input) {
 		if in.Action == "" {
@@ -31,7 +31,7 @@ func statements20(t testing.TB) *Input {
 			`"Condition":{"StringEquals":{"aws:PrincipalTag/kubernetes-service-account":"sa-%d"},"Bool":{"aws:SecureTransport":"true"}}}`, i, i%3, i))
 	}
 	list = append(list, `{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket-1/${aws:PrincipalTag/kubernetes-namespace}/*","Condition":{"StringEquals":{"aws:PrincipalTag/kubernetes-service-account":"frontend"}}}`)
-	a := secondHop(t, TextbookTrust(acct, clusterARN))
+	a := secondHop(t, textbookTrust)
 	a.setCommon()
 	return &Input{
 		Principal: a.Caller, Action: "s3:GetObject", Resource: "arn:aws:s3:::bucket-1/web/key", ResourceAccount: acct,
@@ -72,7 +72,7 @@ func BenchmarkEvaluate20Statements(b *testing.B) {
 
 // BenchmarkAssumeRole is both actions of a pod's exchange with their contexts.
 func BenchmarkAssumeRole(b *testing.B) {
-	a := firstHop(b, TextbookTrust(acct, clusterARN))
+	a := firstHop(b, textbookTrust)
 	b.ReportAllocs()
 	for b.Loop() {
 		if ok, _ := a.Evaluate(); !ok {
@@ -93,7 +93,7 @@ func BenchmarkExplainRefusal(b *testing.B) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	text := TextbookTrust(acct, clusterARN)
+	text := textbookTrust
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Parse(Trust, text); err != nil {
@@ -104,7 +104,7 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkCacheGet(b *testing.B) {
 	c := NewCache(1 << 20)
-	text := TextbookTrust(acct, clusterARN)
+	text := textbookTrust
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := c.Get(Trust, text); err != nil {

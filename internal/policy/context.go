@@ -112,12 +112,6 @@ func (c *Context) lookup(k *keyRef) *entry {
 	return nil
 }
 
-// has reports whether the key is present, unknown or known.
-func (c *Context) has(key string) bool {
-	k := newKeyRef(key)
-	return c.lookup(&k) != nil
-}
-
 // is compares the entry's name with a key, first as the document spells it.
 func (e *entry) is(k *keyRef) bool {
 	if n := len(e.prefix); n+len(e.name) == len(k.text) && k.text[:n] == e.prefix && k.text[n:] == e.name {

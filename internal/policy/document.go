@@ -77,23 +77,6 @@ func Size(text string) int {
 	return n
 }
 
-// SizeError refuses a document that is too long. IAM words it by the quota.
-type SizeError struct{ Size, Max int }
-
-// Error gives both sizes.
-func (e *SizeError) Error() string {
-	return fmt.Sprintf("policy document has %d characters without white space, and %d are allowed", e.Size, e.Max)
-}
-
-// CheckSize refuses text with more than limit characters, white space not
-// counted, with a *SizeError. Limits are set by quota, so Parse does not check them.
-func CheckSize(text string, limit int) error {
-	if n := Size(text); n > limit {
-		return &SizeError{Size: n, Max: limit}
-	}
-	return nil
-}
-
 // MalformedError refuses a document. Message is what AWS answers with its
 // MalformedPolicyDocument exception; Cause, for people, says where the fault is.
 type MalformedError struct {

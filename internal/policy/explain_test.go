@@ -18,17 +18,17 @@ func TestExplainTrust(t *testing.T) {
 		detail []string
 	}{
 		{
-			name: "allowed", change: func(*AssumeRole) {}, trust: TextbookTrust(acct, clusterARN),
+			name: "allowed", change: func(*AssumeRole) {}, trust: textbookTrust,
 			reason: "sts:AssumeRole is allowed by trust policy statement 1 (AllowEksAuthToAssumeRoleForPodIdentity)",
 			detail: []string{"[trust policy of role/target " + target + "]"},
 		},
 		{
-			name: "other account", change: func(a *AssumeRole) { a.SourceAccount = "999999999999" }, trust: TextbookTrust(acct, clusterARN),
+			name: "other account", change: func(a *AssumeRole) { a.SourceAccount = "999999999999" }, trust: textbookTrust,
 			reason: "no trust policy allows sts:AssumeRole: trust policy statement 1 (AllowEksAuthToAssumeRoleForPodIdentity): condition StringEquals on aws:SourceAccount is not met",
 			detail: []string{`StringEquals aws:SourceAccount wants ["111122223333"], is ["999999999999"]`},
 		},
 		{
-			name: "absent", change: func(a *AssumeRole) { a.SourceAccount = "" }, trust: TextbookTrust(acct, clusterARN),
+			name: "absent", change: func(a *AssumeRole) { a.SourceAccount = "" }, trust: textbookTrust,
 			reason: "no trust policy allows sts:AssumeRole: trust policy statement 1 (AllowEksAuthToAssumeRoleForPodIdentity): condition StringEquals on aws:SourceAccount is not met (the request has no such key)",
 			detail: []string{`wants ["111122223333"], is absent`},
 		},

@@ -23,15 +23,18 @@ const (
 	FederatedKind
 )
 
+// PodIdentityService is the service that assumes the roles of pods: the
+// principal that their trust policies name, and to which they are passed.
+const PodIdentityService = "pods.eks.amazonaws.com"
+
 // Principal is who asks. Build one with the constructors below.
 type Principal struct {
-	kind      PrincipalKind
-	account   string
-	arn       string // user, session, root, or federated user
-	roleARN   string
-	id        string // AROA… or AIDA…
-	canonical string
-	name      string // service name or provider ARN
+	kind    PrincipalKind
+	account string
+	arn     string // user, session, root, or federated user
+	roleARN string
+	id      string // AROA… or AIDA…
+	name    string // service name or provider ARN
 }
 
 // ServicePrincipal is an AWS service, such as pods.eks.amazonaws.com.
@@ -58,20 +61,12 @@ func FederatedPrincipal(providerARN string) Principal {
 	return Principal{kind: FederatedKind, name: providerARN}
 }
 
-// RootPrincipal is the root user of an account.
-func RootPrincipal(account string) Principal {
-	return Principal{kind: RootKind, account: account, arn: "arn:aws:iam::" + account + ":root"}
-}
-
 // AnonymousPrincipal is a caller without credentials.
 func AnonymousPrincipal() Principal { return Principal{} }
 
 // WithID adds the unique id of the user or role, by which a trust policy may
 // name it after its ARN was given to another.
 func (p Principal) WithID(id string) Principal { p.id = id; return p }
-
-// WithCanonicalID adds the canonical user id of the caller's account.
-func (p Principal) WithCanonicalID(id string) Principal { p.canonical = id; return p }
 
 // Kind returns the kind of caller.
 func (p Principal) Kind() PrincipalKind { return p.kind }
@@ -180,7 +175,7 @@ type principalSet struct {
 	aws          []namedPrincipal
 	services     []string
 	federated    []string
-	canonical    []string
+	canonical    []string // user ids of S3's kind: good grammar, but no caller here has one
 }
 
 // match returns the closest grant that the set gives to p.
@@ -205,9 +200,6 @@ func (s *principalSet) match(p *Principal) grant {
 	}
 	for i := range s.aws {
 		best = max(best, s.aws[i].match(p))
-	}
-	if p.canonical != "" && slices.Contains(s.canonical, p.canonical) {
-		best = max(best, grantAccount)
 	}
 	return best
 }

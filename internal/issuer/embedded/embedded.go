@@ -26,9 +26,6 @@ import (
 	"podid/internal/sts"
 )
 
-// ServicePrincipal is who assumes a pod's role.
-const ServicePrincipal = "pods.eks.amazonaws.com"
-
 // Lifetimes of issued credentials, by AWS' documentation of EKS Pod Identity:
 // 6 hours with one role, 59 minutes through a target role.
 const (
@@ -175,8 +172,8 @@ func (i *Issuer) targetHop(r store.Reader, o *exchange.Order, first hop) (hop, e
 
 func serviceGrant(c *cluster.Cluster, role *iam.Role) *sts.Grant {
 	return &sts.Grant{
-		Caller:    iam.Caller{Kind: iam.CallerService, Partition: c.Partition, Account: c.Account, ARN: ServicePrincipal, Service: ServicePrincipal},
-		Principal: policy.ServicePrincipal(ServicePrincipal), Role: role, SourceAccount: c.Account, SourceARN: c.ARN(),
+		Caller:    iam.Caller{Kind: iam.CallerService, Partition: c.Partition, Account: c.Account, ARN: policy.PodIdentityService, Service: policy.PodIdentityService},
+		Principal: policy.ServicePrincipal(policy.PodIdentityService), Role: role, SourceAccount: c.Account, SourceARN: c.ARN(),
 	}
 }
 
