@@ -79,17 +79,23 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	if err != nil {
 		return nil, err
 	}
+	iss, err := issuerOf(in.Token)
+	if err != nil {
+		return nil, fault.New(fault.InvalidToken, "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)").WithReason("token-malformed").Because(err)
+	}
 	// Web identity has no caller whose rights a stale view could miss, and is
 	// rare: it always looks at what any replica has acknowledged.
 	v, err := s.Store.Fence(ctx)
 	if err != nil {
 		return nil, fault.StoreUnread(err)
 	}
-	if err := s.checkSessionPolicies(v, in.Policy, in.PolicyARNs); err != nil {
+	p, err := s.prove(ctx, v, iss, in.Token)
+	if err != nil {
 		return nil, err
 	}
-	p, err := s.prove(ctx, v, in.Token)
-	if err != nil {
+	// From here on answers depend on which policies and roles there are:
+	// strangers learn nothing of them.
+	if err := s.checkSessionPolicies(v, in.Policy, in.PolicyARNs); err != nil {
 		return nil, err
 	}
 	role, ok := iam.FindRole(v, ref.Account, ref.Name)
@@ -103,12 +109,8 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	return s.assumeProven(ctx, v, g, p)
 }
 
-// prove finds the one cluster whose keys signed the token.
-func (s *Service) prove(ctx context.Context, v *store.View, token string) (proven, error) {
-	iss, err := issuerOf(token)
-	if err != nil {
-		return proven{}, fault.New(fault.InvalidToken, "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)").WithReason("token-malformed").Because(err)
-	}
+// prove finds the one cluster whose keys signed the token that names the issuer.
+func (s *Service) prove(ctx context.Context, v *store.View, iss, token string) (proven, error) {
 	var found []proven
 	var refusal error
 	n := 0

@@ -226,3 +226,37 @@ func TestWebIdentityAlwaysAsksTheStore(t *testing.T) {
 		t.Errorf("without the store: %v", err)
 	}
 }
+
+// Nobody without a good token learns which policies there are, or makes the
+// store work with what is no token at all.
+func TestStrangersCannotProbePolicies(t *testing.T) {
+	w := roomstest.New(t)
+	c := w.Cluster("my-cluster", nil)
+	role := w.Role("r", ofCluster(c), "", nil)
+	forged := c.Sign(c.Claims(sts.AudienceControlPlane))
+	forged = forged[:len(forged)-8] + "AAAAAAAA"
+	answer := func(token, policyARN, inline string) string {
+		in := web(role.ARN(), token)
+		in.PolicyARNs, in.Policy = []string{policyARN}, inline
+		_, err := w.STS.AssumeRoleWithWebIdentity(bg, in)
+		return fault.As(err).Message
+	}
+	const there, missing = "arn:aws:iam::aws:policy/AdministratorAccess", "arn:aws:iam::111122223333:policy/missing"
+	for name, token := range map[string]string{"forged": forged, "none": "x"} {
+		want := answer(token, there, "")
+		if got := answer(token, missing, ""); got != want {
+			t.Errorf("%s token: a missing policy is told by %q, an existing one by %q", name, got, want)
+		}
+		if got := answer(token, there, "no policy"); got != want {
+			t.Errorf("%s token: %q for a malformed policy, want %q", name, got, want)
+		}
+	}
+	good := c.Sign(c.Claims(sts.AudienceControlPlane))
+	if got := answer(good, missing, ""); !strings.Contains(got, "does not exist") {
+		t.Errorf("good token: %q", got)
+	}
+	w.DB.Fail(store.ErrUnavailable)
+	if _, err := w.STS.AssumeRoleWithWebIdentity(bg, web(role.ARN(), "x")); !fault.Is(err, fault.InvalidToken) {
+		t.Errorf("what is no token reached the store: %v", err)
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"podid/internal/audit"
@@ -209,13 +210,24 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, c *Call, op Operat
 	}
 	code, status := codec.Error(w, c.Event.RequestID, op, f)
 	e := c.Event
-	e.ErrorCode, e.ErrorMessage = code, f.Message
+	e.ErrorCode, e.ErrorMessage = code, cut(f.Message)
 	x := c.Extra()
 	x.Reason, x.Detail, x.HTTPStatus, x.DurationMicrosecond = f.Reason, f.Detail, status, took.Microseconds()
 	if err := g.Audit.Record(r.Context(), e); err != nil {
 		g.Log.ErrorContext(r.Context(), "record refusal", "request_id", e.RequestID, "operation", op.Name, "err", err)
 	}
 	g.observe(op, code, status, took)
+}
+
+// maxMessage bounds an error's text in audit, in bytes: it may quote what a
+// stranger sent, and long lines would turn old records out of the log.
+const maxMessage = 4096
+
+func cut(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage], "")
 }
 
 // observe counts a call. What a request names that is no operation goes to

@@ -11,6 +11,7 @@ package stsapi
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"podid/internal/api/awsquery"
@@ -141,7 +142,7 @@ func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *aws
 		RoleARN: f.String("RoleArn"), SessionName: f.String("RoleSessionName"), Token: f.String("WebIdentityToken"),
 		Duration: seconds(f), Policy: f.String("Policy"), PolicyARNs: policyARNs(f),
 	}
-	c.Event.RequestParameters = f.Parameters(audit.Hidden, "WebIdentityToken")
+	c.Event.RequestParameters = anonymousParameters(f)
 	if err := check(f, "RoleArn", "RoleSessionName", "WebIdentityToken"); err != nil {
 		return nil, err
 	}
@@ -154,6 +155,41 @@ func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *aws
 	x := encode(&out.Assumed)
 	x.SubjectFromWebIdentityToken, x.Audience, x.Provider = out.Subject, out.Audience, out.Provider
 	return x, nil
+}
+
+// maxAnonymous bounds each value that a stranger can put into the audit log, in
+// bytes: it is that of the longest legal value, an inline policy. Names are
+// those of the operation: all else would let anybody turn old records out.
+const (
+	maxAnonymous      = 2048
+	maxAnonymousName  = 64
+	maxAnonymousCount = 16 // ten policies and the scalars
+)
+
+func anonymousParameters(f *awsquery.Form) map[string]string {
+	out := map[string]string{}
+	for k, v := range f.Parameters(audit.Hidden, "WebIdentityToken") {
+		if len(k) > maxAnonymousName {
+			continue
+		}
+		switch name, rest, _ := strings.Cut(k, "."); name {
+		case "roleArn", "roleSessionName", "webIdentityToken", "durationSeconds", "policy", "providerId":
+			if rest != "" {
+				continue
+			}
+		case "policyArns":
+			if len(out) >= maxAnonymousCount {
+				continue
+			}
+		default:
+			continue
+		}
+		if len(v) > maxAnonymous {
+			v = strings.ToValidUTF8(v[:maxAnonymous], "")
+		}
+		out[k] = v
+	}
+	return out
 }
 
 type callerIdentity struct {

@@ -6,6 +6,7 @@ package stsapi_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -152,6 +153,28 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 		t.Errorf("audit holds the token: %s", line)
 	}
 	has(t, string(line), `"type":"WebIdentityUser"`, `"userName":"system:serviceaccount:n:s"`, audit.Hidden)
+}
+
+// Anybody may make this call: what he sends must not fill the audit log, nor
+// hide what counts.
+func TestAnonymousAuditIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 5000)
+	form := "Action=AssumeRoleWithWebIdentity&RoleArn=" + long + "&RoleSessionName=n&WebIdentityToken=t&Noise=" + long + "&policy" + long + "=1"
+	for i := range 100 {
+		form += fmt.Sprintf("&PolicyArns.member.%d.arn=%s", i+1, long)
+	}
+	_, e := send(t, &verbs{err: fault.New(fault.InvalidToken, "%s", long)}, false, form)
+	params, _ := e.RequestParameters.(map[string]string)
+	if params["webIdentityToken"] != audit.Hidden || params["roleSessionName"] != "n" || len(params["roleArn"]) != 2048 {
+		t.Errorf("recorded %d bytes of role, token %q, name %q", len(params["roleArn"]), params["webIdentityToken"], params["roleSessionName"])
+	}
+	size := len(e.ErrorMessage)
+	for k, v := range params {
+		size += len(k) + len(v)
+	}
+	if size > 48<<10 {
+		t.Errorf("the event holds %d bytes of what a stranger sent", size)
+	}
 }
 
 func TestGetCallerIdentity(t *testing.T) {
