@@ -13,24 +13,13 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"podid/internal/controlplane/controlplanetest"
+	"podid/internal/jwt/jwttest"
 )
 
 // signed signs claims with any key, algorithm and header.
 func signed(t *testing.T, alg jose.SignatureAlgorithm, key any, header map[jose.HeaderKey]any, claims map[string]any) string {
 	t.Helper()
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, &jose.SignerOptions{ExtraHeaders: header})
-	if err != nil {
-		t.Fatal(err)
-	}
-	jws, err := s.Sign([]byte(controlplanetest.JSON(t, claims)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := jws.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return jwttest.Sign(t, alg, key, header, []byte(controlplanetest.JSON(t, claims)))
 }
 
 // with returns claims with one of them replaced; nil removes it.

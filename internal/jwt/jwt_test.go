@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"podid/internal/jwt"
+	"podid/internal/jwt/jwttest"
 )
 
 var (
@@ -41,19 +42,11 @@ func must[T any](v T, err error) T {
 // sign lets go-jose, the independent signer, make a token.
 func sign(t testing.TB, alg jose.SignatureAlgorithm, key crypto.Signer, kid, payload string) string {
 	t.Helper()
-	opts := &jose.SignerOptions{}
+	header := map[jose.HeaderKey]any{}
 	if kid != "" {
-		opts = opts.WithHeader("kid", kid)
+		header["kid"] = kid
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	object, err := signer.Sign([]byte(payload))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return must(object.CompactSerialize())
+	return jwttest.Sign(t, alg, key, header, []byte(payload))
 }
 
 // jwks lets go-jose write a key set.

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"podid/internal/jwt"
+	"podid/internal/jwt/jwttest"
 	"podid/internal/satoken"
 )
 
@@ -55,10 +56,6 @@ func kubernetes(c object) object { return c["kubernetes.io"].(object) }
 
 func sign(t testing.TB, key *rsa.PrivateKey, payload any) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "k"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	raw, ok := payload.(string)
 	if !ok {
 		data, err := json.Marshal(payload)
@@ -67,15 +64,7 @@ func sign(t testing.TB, key *rsa.PrivateKey, payload any) string {
 		}
 		raw = string(data)
 	}
-	signed, err := signer.Sign([]byte(raw))
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
+	return jwttest.Sign(t, jose.RS256, key, map[jose.HeaderKey]any{"kid": "k"}, []byte(raw))
 }
 
 func params(t testing.TB) satoken.Params {

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/go-jose/go-jose/v4"
+
+	"podid/internal/jwt/jwttest"
 )
 
 // Issuer is kubeadm's default, which every cluster has unless it was changed.
@@ -127,23 +129,7 @@ func (cl *Cluster) Token(p Pod) string { return cl.Sign(cl.Claims(p)) }
 // Sign signs claims with the cluster's key.
 func (cl *Cluster) Sign(claims map[string]any) string {
 	cl.cp.tb.Helper()
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: cl.Key, KeyID: cl.Kid}}, nil)
-	if err != nil {
-		cl.cp.tb.Fatal(err)
-	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		cl.cp.tb.Fatal(err)
-	}
-	jws, err := s.Sign(payload)
-	if err != nil {
-		cl.cp.tb.Fatal(err)
-	}
-	text, err := jws.CompactSerialize()
-	if err != nil {
-		cl.cp.tb.Fatal(err)
-	}
-	return text
+	return jwttest.Sign(cl.cp.tb, jose.RS256, jose.JSONWebKey{Key: cl.Key, KeyID: cl.Kid}, nil, []byte(JSON(cl.cp.tb, claims)))
 }
 
 // NodeRole makes the cluster's node role, as `podid register cluster` does,

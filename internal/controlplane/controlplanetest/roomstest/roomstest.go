@@ -3,7 +3,7 @@
 
 // Package roomstest assembles the rooms behind the exchange in memory, for
 // tests of sts, exchange and the embedded issuer: a store without an engine, a
-// clock that the test moves, roles, clusters and tokens. Authorisation, trust,
+// clock that stands still, roles, clusters and tokens. Authorisation, trust,
 // tokens and seals are the real ones. It refuses to be linked by the product.
 package roomstest
 
@@ -14,6 +14,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ import (
 	"podid/internal/exchange"
 	"podid/internal/iam"
 	"podid/internal/issuer/embedded"
+	"podid/internal/jwt/jwttest"
 	"podid/internal/policy"
 	"podid/internal/seal"
 	"podid/internal/session"
@@ -108,7 +110,6 @@ type World struct {
 	Exchange *exchange.Service
 
 	tb  testing.TB
-	mu  sync.Mutex
 	now time.Time
 }
 
@@ -136,19 +137,8 @@ func New(tb testing.TB) *World {
 	return w
 }
 
-// Now is the world's clock.
-func (w *World) Now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
-
-// Advance moves the clock.
-func (w *World) Advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = w.now.Add(d)
-}
+// Now is the world's clock, which stands still.
+func (w *World) Now() time.Time { return w.now }
 
 // Update changes records.
 func (w *World) Update(fn func(tx *store.Tx)) {
@@ -243,7 +233,7 @@ func (w *World) ClusterWithKey(name string, key crypto.Signer, change func(*clus
 		w.tb.Fatal(err)
 	}
 	c := &cluster.Cluster{
-		UID: strings.Repeat("0", 32-2*len(name)) + hexOf(name), Partition: Partition, Account: Account, Region: Region, Name: name, Issuer: Issuer,
+		UID: strings.Repeat("0", 32-2*len(name)) + hex.EncodeToString([]byte(name)), Partition: Partition, Account: Account, Region: Region, Name: name, Issuer: Issuer,
 		JWKS: jwks, NodeBinding: cluster.NodeBindingDefault, Created: w.Now(),
 	}
 	if change != nil {
@@ -251,15 +241,6 @@ func (w *World) ClusterWithKey(name string, key crypto.Signer, change func(*clus
 	}
 	w.Update(func(tx *store.Tx) { cluster.Clusters.Put(tx, c.Scope(), c.Name, c) })
 	return &Cluster{Cluster: c, Key: key, Kid: "k1", w: w}
-}
-
-func hexOf(s string) string {
-	const digits = "0123456789abcdef"
-	b := make([]byte, 0, 2*len(s))
-	for i := range len(s) {
-		b = append(b, digits[s[i]>>4], digits[s[i]&15])
-	}
-	return string(b)
 }
 
 // Claims are a good token's claims of the textbook pod on node-1; edit them
@@ -285,23 +266,11 @@ func (c *Cluster) Sign(claims map[string]any) string {
 	if _, ok := c.Key.(*rsa.PrivateKey); ok {
 		alg = jose.RS256
 	}
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: c.Key, KeyID: c.Kid}}, nil)
-	if err != nil {
-		c.w.tb.Fatal(err)
-	}
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		c.w.tb.Fatal(err)
 	}
-	jws, err := s.Sign(payload)
-	if err != nil {
-		c.w.tb.Fatal(err)
-	}
-	text, err := jws.CompactSerialize()
-	if err != nil {
-		c.w.tb.Fatal(err)
-	}
-	return text
+	return jwttest.Sign(c.w.tb, alg, jose.JSONWebKey{Key: c.Key, KeyID: c.Kid}, nil, payload)
 }
 
 // Token is a pod's token for EKS Pod Identity.
