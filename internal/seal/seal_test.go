@@ -35,11 +35,21 @@ func rootKey(t testing.TB) seal.RootKey {
 
 func tokenKey(t testing.TB, id uint32) seal.TokenKey {
 	t.Helper()
-	k, err := seal.GenerateTokenKey(id, rand.Reader)
+	token, secret := roots(t)
+	k, err := seal.NewTokenKey(id, token, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
+}
+
+func roots(t testing.TB) (token, secret []byte) {
+	t.Helper()
+	both := make([]byte, 64)
+	if _, err := rand.Read(both); err != nil {
+		t.Fatal(err)
+	}
+	return both[:32], both[32:]
 }
 
 func TestRootSealOpen(t *testing.T) {
@@ -180,7 +190,11 @@ func TestRootFileRefuses(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	k := tokenKey(t, 0xC0FFEE01)
+	rootOfTokens, rootOfSecrets := roots(t)
+	k, err := seal.NewTokenKey(0xC0FFEE01, rootOfTokens, rootOfSecrets)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := seal.SealToken(k, rand.Reader, account, aad, []byte("payload"))
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +209,7 @@ func TestToken(t *testing.T) {
 	if got, ok := seal.AccountID(s.AccessKeyID); !ok || got != account {
 		t.Errorf("AccountID = %q, %v", got, ok)
 	}
-	restored, err := seal.NewTokenKey(roots(k))
+	restored, err := seal.NewTokenKey(k.ID, rootOfTokens, rootOfSecrets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,11 +217,6 @@ func TestToken(t *testing.T) {
 	if err != nil || string(payload) != "payload" || secret != s.SecretAccessKey {
 		t.Errorf("OpenToken = %q, %v", payload, err)
 	}
-}
-
-func roots(k seal.TokenKey) (uint32, []byte, []byte) {
-	token, secret := k.Roots()
-	return k.ID, token, secret
 }
 
 // TestTokenEveryBit flips every bit of a token: none may open.
@@ -292,12 +301,16 @@ func TestTokenLimits(t *testing.T) {
 }
 
 func TestNothingPrints(t *testing.T) {
-	root, key := rootKey(t), tokenKey(t, 7)
+	root := rootKey(t)
+	token, secret := roots(t)
+	key, err := seal.NewTokenKey(7, token, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := seal.SealToken(key, rand.Reader, account, aad, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, secret := key.Roots()
 	holder := struct {
 		root seal.RootKey
 		key  seal.TokenKey

@@ -42,32 +42,13 @@ type TokenKey struct {
 
 type tokenKey struct{ token, secret [keySize]byte }
 
-// GenerateTokenKey draws the key with the given id.
-func GenerateTokenKey(id uint32, random io.Reader) (TokenKey, error) {
-	k := TokenKey{ID: id, k: &tokenKey{}}
-	if err := readRandom(random, k.k.token[:]); err != nil {
-		return TokenKey{}, err
-	}
-	if err := readRandom(random, k.k.secret[:]); err != nil {
-		return TokenKey{}, err
-	}
-	return k, nil
-}
-
-// NewTokenKey restores a key from Roots, each 32 bytes.
+// NewTokenKey makes a key of its two roots, each 32 random bytes. The id names
+// it in tokens, so it may belong to no other key.
 func NewTokenKey(id uint32, token, secret []byte) (TokenKey, error) {
 	if len(token) != keySize || len(secret) != keySize {
 		return TokenKey{}, fmt.Errorf("token key %08x: roots have %d and %d bytes, want %d each", id, len(token), len(secret), keySize)
 	}
 	return TokenKey{ID: id, k: &tokenKey{[keySize]byte(token), [keySize]byte(secret)}}, nil
-}
-
-// Roots returns copies of the two roots, for sealing them at rest and nothing else.
-func (k TokenKey) Roots() (token, secret []byte) {
-	if k.k == nil {
-		return nil, nil
-	}
-	return append([]byte(nil), k.k.token[:]...), append([]byte(nil), k.k.secret[:]...)
 }
 
 // String names the key by its id.
