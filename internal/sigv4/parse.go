@@ -124,7 +124,7 @@ func authorizationParams(list string) (credential, signedHeaders, signature stri
 
 // parseHeaderTime takes X-Amz-Date, else Date; whichever counts must be signed.
 func (s *Signed) parseHeaderTime(h http.Header) error {
-	name, value := "x-amz-date", ""
+	name := "x-amz-date"
 	value, err := single(h, headerDate)
 	if err != nil {
 		return err
