@@ -18,7 +18,8 @@ import (
 // trust is checked then, and only then: who may not pass a role learns
 // nothing of it.
 func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput) (*Association, error) {
-	if err := m.authorize(ctx, caller, "eks:UpdatePodIdentityAssociation", in.Cluster, in.ID); err != nil {
+	_, judged, err := m.authorize(ctx, caller, "eks:UpdatePodIdentityAssociation", in.Cluster, in.ID)
+	if err != nil {
 		return nil, err
 	}
 	if err := in.validate(m.Partition); err != nil {
@@ -34,7 +35,7 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 		}
 	}
 	once := newOnce(caller, "update", in.Token, in.withoutToken())
-	return m.change(ctx, in.Cluster, in.ID, once, func(tx *store.Tx, c *cluster.Cluster, a *Association) error {
+	return m.change(ctx, in.Cluster, in.ID, judged, once, func(tx *store.Tx, c *cluster.Cluster, a *Association) error {
 		in.apply(m, a)
 		if a.Policy != "" && !a.DisableSessionTags {
 			return policyNeedsNoTags()
@@ -61,12 +62,16 @@ func (in *UpdateInput) apply(m *Manager, a *Association) {
 	}
 }
 
-// change applies fn to a copy of the association and stores it.
-func (m *Manager) change(ctx context.Context, clusterName, id string, o once, fn func(*store.Tx, *cluster.Cluster, *Association) error) (*Association, error) {
+// change applies fn to a copy of the association and stores it. It has to be
+// still as it was judged.
+func (m *Manager) change(ctx context.Context, clusterName, id string, judged *Association, o once, fn func(*store.Tx, *cluster.Cluster, *Association) error) (*Association, error) {
 	var out *Association
-	err := cluster.Update(ctx, m.Store, "update association", func(tx *store.Tx) error {
+	err := cluster.Commit(ctx, m.Store, "update association", func(tx *store.Tx) error {
 		c, a, err := m.byID(tx, clusterName, id)
 		if err != nil {
+			return err
+		}
+		if err := asJudged(judged, a); err != nil {
 			return err
 		}
 		if out, err = o.replay(tx, m, c); out != nil || err != nil {
@@ -92,13 +97,17 @@ func (m *Manager) change(ctx context.Context, clusterName, id string, o once, fn
 // Delete removes an association and returns it as it was. Action:
 // eks:DeletePodIdentityAssociation.
 func (m *Manager) Delete(ctx context.Context, caller iam.Caller, clusterName, id string) (*Association, error) {
-	if err := m.authorize(ctx, caller, "eks:DeletePodIdentityAssociation", clusterName, id); err != nil {
+	_, judged, err := m.authorize(ctx, caller, "eks:DeletePodIdentityAssociation", clusterName, id)
+	if err != nil {
 		return nil, err
 	}
 	var out *Association
-	err := cluster.Update(ctx, m.Store, "delete association", func(tx *store.Tx) error {
+	err = cluster.Commit(ctx, m.Store, "delete association", func(tx *store.Tx) error {
 		c, a, err := m.byID(tx, clusterName, id)
 		if err != nil {
+			return err
+		}
+		if err := asJudged(judged, a); err != nil {
 			return err
 		}
 		Associations.Delete(tx, m.scope(), Key(c.UID, a.Namespace, a.ServiceAccount))

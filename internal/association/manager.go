@@ -112,21 +112,45 @@ func notFound(id string) error {
 	return fault.New(fault.NotFound, "No association found for id: %.40s", id).WithReason("association-not-found")
 }
 
-// authorizeCluster asks for action on the cluster, which may not exist.
-func (m *Manager) authorizeCluster(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) error {
-	if c, ok := cluster.Clusters.Get(m.Store.View(), m.scope(), name); ok {
+// authorizeCluster asks for action on the cluster, which may not exist, and
+// returns it as it was judged (nil when there was none) with the view that it
+// was looked up in: what any replica has acknowledged, so that a tag that
+// forbids counts at once.
+func (m *Manager) authorizeCluster(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) (*store.View, *cluster.Cluster, error) {
+	v, err := m.Store.Fence(ctx)
+	if err != nil {
+		return nil, nil, cluster.StoreFault("authorize "+action, err)
+	}
+	c, ok := cluster.Clusters.Get(v, m.scope(), name)
+	if ok {
 		keys = append(keys, cluster.ResourceTags(c.Tags)...)
 	}
-	return m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: m.clusterARN(name), Keys: keys})
+	return v, c, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: m.clusterARN(name), Keys: keys})
 }
 
-// authorize asks for action on the association, which may not exist.
-func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, clusterName, id string, keys ...iam.ConditionKey) error {
-	if _, a, ok := Associations.FindIndex(m.Store.View(), m.scope(), id); ok && a.ClusterName == clusterName {
+// authorize is authorizeCluster for the association with the id.
+func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, clusterName, id string, keys ...iam.ConditionKey) (*store.View, *Association, error) {
+	v, err := m.Store.Fence(ctx)
+	if err != nil {
+		return nil, nil, cluster.StoreFault("authorize "+action, err)
+	}
+	_, a, ok := Associations.FindIndex(v, m.scope(), id)
+	if !ok || a.ClusterName != clusterName {
+		a = nil
+	} else {
 		keys = append(keys, cluster.ResourceTags(a.Tags)...)
 	}
 	resource := arn.Association(m.Partition, m.Region, m.Account, clusterName, id)
-	return m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: resource, Keys: keys})
+	return v, a, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: resource, Keys: keys})
+}
+
+// asJudged refuses an association whose tags are not those that a caller's
+// right was judged on. Its id says which it is.
+func asJudged(judged, now *Association) error {
+	if judged == nil || !maps.Equal(judged.Tags, now.Tags) {
+		return cluster.ChangedMeanwhile("association")
+	}
+	return nil
 }
 
 func (m *Manager) clusterARN(name string) string {
@@ -149,7 +173,8 @@ func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterN
 // then the cluster must exist, the service account be free, and the role
 // trust EKS Pod Identity.
 func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput) (*Association, error) {
-	if err := m.authorizeCluster(ctx, caller, "eks:CreatePodIdentityAssociation", in.Cluster, cluster.RequestTags(in.Tags)...); err != nil {
+	_, judged, err := m.authorizeCluster(ctx, caller, "eks:CreatePodIdentityAssociation", in.Cluster, cluster.RequestTags(in.Tags)...)
+	if err != nil {
 		return nil, err
 	}
 	role, err := in.validate(m.Partition)
@@ -165,9 +190,12 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	}
 	once := newOnce(caller, "create", in.Token, in.withoutToken())
 	var out *Association
-	err = cluster.Update(ctx, m.Store, "create association", func(tx *store.Tx) error {
+	err = cluster.Commit(ctx, m.Store, "create association", func(tx *store.Tx) error {
 		c, err := cluster.Named(tx, m.scope(), in.Cluster)
 		if err != nil {
+			return err
+		}
+		if err := cluster.AsJudged(judged, c); err != nil {
 			return err
 		}
 		if out, err = once.replay(tx, m, c); out != nil || err != nil {
@@ -254,12 +282,9 @@ func (m *Manager) Describe(ctx context.Context, caller iam.Caller, clusterName, 
 }
 
 func (m *Manager) read(ctx context.Context, caller iam.Caller, action, clusterName, id string) (*Association, error) {
-	if err := m.authorize(ctx, caller, action, clusterName, id); err != nil {
-		return nil, err
-	}
-	v, err := m.Store.Fence(ctx)
+	v, _, err := m.authorize(ctx, caller, action, clusterName, id)
 	if err != nil {
-		return nil, cluster.StoreFault("read association", err)
+		return nil, err
 	}
 	_, a, err := m.byID(v, clusterName, id)
 	return a, err
@@ -270,15 +295,12 @@ func (m *Manager) read(ctx context.Context, caller iam.Caller, action, clusterNa
 // and deletes between them. Action: eks:ListPodIdentityAssociations on the
 // cluster.
 func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (page []*Association, next string, err error) {
-	if err := m.authorizeCluster(ctx, caller, "eks:ListPodIdentityAssociations", in.Cluster); err != nil {
+	v, _, err := m.authorizeCluster(ctx, caller, "eks:ListPodIdentityAssociations", in.Cluster)
+	if err != nil {
 		return nil, "", err
 	}
 	if in.Max < 1 || in.Max > 100 {
 		return nil, "", invalid("max-results", "maxResults must be between 1 and 100, not %d.", in.Max)
-	}
-	v, err := m.Store.Fence(ctx)
-	if err != nil {
-		return nil, "", cluster.StoreFault("list associations", err)
 	}
 	c, err := cluster.Named(v, m.scope(), in.Cluster)
 	if err != nil {

@@ -13,10 +13,11 @@ import (
 
 // Tag adds tags to an association. Action: eks:TagResource.
 func (m *Manager) Tag(ctx context.Context, caller iam.Caller, clusterName, id string, tags map[string]string) error {
-	if err := m.authorize(ctx, caller, "eks:TagResource", clusterName, id, cluster.RequestTags(tags)...); err != nil {
+	_, judged, err := m.authorize(ctx, caller, "eks:TagResource", clusterName, id, cluster.RequestTags(tags)...)
+	if err != nil {
 		return err
 	}
-	_, err := m.change(ctx, clusterName, id, once{}, func(_ *store.Tx, _ *cluster.Cluster, a *Association) (err error) {
+	_, err = m.change(ctx, clusterName, id, judged, once{}, func(_ *store.Tx, _ *cluster.Cluster, a *Association) (err error) {
 		a.Tags, err = cluster.MergedTags(a.Tags, tags)
 		return err
 	})
@@ -25,10 +26,11 @@ func (m *Manager) Tag(ctx context.Context, caller iam.Caller, clusterName, id st
 
 // Untag removes tags from an association. Action: eks:UntagResource.
 func (m *Manager) Untag(ctx context.Context, caller iam.Caller, clusterName, id string, keys []string) error {
-	if err := m.authorize(ctx, caller, "eks:UntagResource", clusterName, id, cluster.TagKeys(keys)); err != nil {
+	_, judged, err := m.authorize(ctx, caller, "eks:UntagResource", clusterName, id, cluster.TagKeys(keys))
+	if err != nil {
 		return err
 	}
-	_, err := m.change(ctx, clusterName, id, once{}, func(_ *store.Tx, _ *cluster.Cluster, a *Association) (err error) {
+	_, err = m.change(ctx, clusterName, id, judged, once{}, func(_ *store.Tx, _ *cluster.Cluster, a *Association) (err error) {
 		a.Tags, err = cluster.RemainingTags(a.Tags, keys)
 		return err
 	})

@@ -94,9 +94,13 @@ func (m *Manager) Scope() store.Scope { return store.Scope{Account: m.Account, R
 func Named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
 	c, ok := Clusters.Get(r, s, name)
 	if !ok {
-		return nil, fault.New(fault.NotFound, "No cluster found for name: %.100s.", name).WithReason("cluster-not-found")
+		return nil, unknown(name)
 	}
 	return c, nil
+}
+
+func unknown(name string) error {
+	return fault.New(fault.NotFound, "No cluster found for name: %.100s.", name).WithReason("cluster-not-found")
 }
 
 // ByIssuer walks the clusters of a scope that share an issuer: an issuer URL
@@ -105,17 +109,38 @@ func ByIssuer(r store.Reader, s store.Scope, issuer string) iter.Seq2[string, *C
 	return Clusters.ByIndex(r, s, issuer)
 }
 
-// authorize asks for action on the cluster of that name, which may not exist.
-func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) error {
-	if c, ok := Clusters.Get(m.Store.View(), m.Scope(), name); ok {
+// authorize asks for action on the cluster of that name, which may not exist,
+// and returns it as it was judged; nil when there was none. It looks at what
+// any replica has acknowledged: a tag that forbids must count at once.
+func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) (*Cluster, error) {
+	v, err := m.Store.Fence(ctx)
+	if err != nil {
+		return nil, StoreFault("authorize "+action, err)
+	}
+	c, ok := Clusters.Get(v, m.Scope(), name)
+	if ok {
 		keys = append(keys, ResourceTags(c.Tags)...)
 	}
-	return m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: arn.Cluster(m.Partition, m.Region, m.Account, name), Keys: keys})
+	return c, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: arn.Cluster(m.Partition, m.Region, m.Account, name), Keys: keys})
+}
+
+// AsJudged refuses a cluster that is not the one, with the tags, that a
+// caller's right was judged on. judged is nil when there was none.
+func AsJudged(judged, now *Cluster) error {
+	switch {
+	case judged == nil:
+		return ChangedMeanwhile("cluster")
+	case judged.UID != now.UID:
+		return fault.New(fault.AlreadyExists, "The cluster %s was registered anew meanwhile.", now.Name).WithReason("cluster-replaced")
+	case !maps.Equal(judged.Tags, now.Tags):
+		return ChangedMeanwhile("cluster")
+	}
+	return nil
 }
 
 // Register makes a cluster. Action: podid:RegisterCluster.
 func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterInput) (*Cluster, error) {
-	if err := m.authorize(ctx, caller, "podid:RegisterCluster", in.Name, RequestTags(in.Tags)...); err != nil {
+	if _, err := m.authorize(ctx, caller, "podid:RegisterCluster", in.Name, RequestTags(in.Tags)...); err != nil {
 		return nil, err
 	}
 	if in.NodeBinding == "" {
@@ -163,20 +188,14 @@ func (m *Manager) Inspect(ctx context.Context, caller iam.Caller, name string) (
 }
 
 func (m *Manager) read(ctx context.Context, caller iam.Caller, action, name string) (*Cluster, error) {
-	if err := m.authorize(ctx, caller, action, name); err != nil {
+	c, err := m.authorize(ctx, caller, action, name)
+	if err != nil {
 		return nil, err
 	}
-	return m.current(ctx, name)
-}
-
-// current returns the cluster as any replica has acknowledged it. Management
-// reads fence: a client that has changed a cluster must not read the old one.
-func (m *Manager) current(ctx context.Context, name string) (*Cluster, error) {
-	v, err := m.Store.Fence(ctx)
-	if err != nil {
-		return nil, StoreFault("read cluster", err)
+	if c == nil {
+		return nil, unknown(name)
 	}
-	return Named(v, m.Scope(), name)
+	return c, nil
 }
 
 // List returns a page of names in their order, and the name to give as After
@@ -204,15 +223,15 @@ func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (na
 
 // Update changes keys and settings. Action: podid:UpdateCluster.
 func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput) (*Cluster, error) {
-	if err := m.authorize(ctx, caller, "podid:UpdateCluster", in.Name); err != nil {
+	was, err := m.authorize(ctx, caller, "podid:UpdateCluster", in.Name)
+	if err != nil {
 		return nil, err
 	}
 	if err := in.validate(); err != nil {
 		return nil, err
 	}
-	was, err := m.current(ctx, in.Name)
-	if err != nil {
-		return nil, err
+	if was == nil {
+		return nil, unknown(in.Name)
 	}
 	if in.Issuer != nil && *in.Issuer != was.Issuer {
 		return nil, invalid("issuer-immutable", "The issuer of a cluster cannot be changed. Register a cluster of another name, or delete this one first.")
@@ -224,7 +243,7 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 			return nil, err
 		}
 	}
-	return m.change(ctx, in.Name, was.UID, func(c *Cluster) error {
+	return m.change(ctx, in.Name, was, func(c *Cluster) error {
 		in.apply(c, keys)
 		return nil
 	})
@@ -251,17 +270,17 @@ func (in *UpdateInput) apply(c *Cluster, keys []byte) {
 	}
 }
 
-// change applies fn to a copy of the cluster and stores it. uid, when not
-// empty, has to be the cluster's still: a name made anew is another cluster.
-func (m *Manager) change(ctx context.Context, name, uid string, fn func(*Cluster) error) (*Cluster, error) {
+// change applies fn to a copy of the cluster and stores it. The cluster has to
+// be still as it was judged.
+func (m *Manager) change(ctx context.Context, name string, judged *Cluster, fn func(*Cluster) error) (*Cluster, error) {
 	var out *Cluster
-	err := Update(ctx, m.Store, "update cluster", func(tx *store.Tx) error {
+	err := Commit(ctx, m.Store, "update cluster", func(tx *store.Tx) error {
 		c, err := Named(tx, m.Scope(), name)
 		if err != nil {
 			return err
 		}
-		if uid != "" && c.UID != uid {
-			return fault.New(fault.AlreadyExists, "The cluster %s was registered anew meanwhile.", name).WithReason("cluster-replaced")
+		if err := AsJudged(judged, c); err != nil {
+			return err
 		}
 		n := *c
 		n.Tags = maps.Clone(c.Tags)
@@ -287,18 +306,19 @@ const deleteBatch = 50
 // interrupted can be repeated and leaves no orphan. Returns the cluster as it
 // was. Action: eks:DeleteCluster.
 func (m *Manager) Delete(ctx context.Context, caller iam.Caller, name string) (*Cluster, error) {
-	if err := m.authorize(ctx, caller, "eks:DeleteCluster", name); err != nil {
+	judged, err := m.authorize(ctx, caller, "eks:DeleteCluster", name)
+	if err != nil {
 		return nil, err
 	}
 	var was *Cluster
 	for done := false; !done; {
-		err := Update(ctx, m.Store, "delete cluster", func(tx *store.Tx) error {
+		err := Commit(ctx, m.Store, "delete cluster", func(tx *store.Tx) error {
 			c, err := Named(tx, m.Scope(), name)
 			if err != nil {
 				return err
 			}
-			if was != nil && c.UID != was.UID {
-				return fault.New(fault.AlreadyExists, "The cluster %s was registered anew meanwhile.", name).WithReason("cluster-replaced")
+			if err := AsJudged(judged, c); err != nil {
+				return err
 			}
 			left := deleteBatch
 			for _, d := range m.Dependents {

@@ -21,6 +21,11 @@ func Update(ctx context.Context, s store.Store, what string, fn func(*store.Tx) 
 	if _, err := s.Fence(ctx); err != nil {
 		return StoreFault(what, err)
 	}
+	return Commit(ctx, s, what, fn)
+}
+
+// Commit is Update for verbs that have fenced already.
+func Commit(ctx context.Context, s store.Store, what string, fn func(*store.Tx) error) error {
 	if err := s.Update(ctx, fn); err != nil {
 		return StoreFault(what, err)
 	}
@@ -38,4 +43,10 @@ func StoreFault(what string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// ChangedMeanwhile is the fault of a write whose record is no longer the one
+// that the caller's right was judged on: its tags may forbid what those allowed.
+func ChangedMeanwhile(what string) error {
+	return fault.New(fault.Unavailable, "The %s was changed at the same time. Try again.", what).WithReason("changed-meanwhile")
 }

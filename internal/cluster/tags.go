@@ -105,10 +105,11 @@ func RemainingTags(have map[string]string, remove []string) (map[string]string, 
 
 // Tag adds tags to a cluster. Action: eks:TagResource.
 func (m *Manager) Tag(ctx context.Context, caller iam.Caller, name string, tags map[string]string) error {
-	if err := m.authorize(ctx, caller, "eks:TagResource", name, RequestTags(tags)...); err != nil {
+	judged, err := m.authorize(ctx, caller, "eks:TagResource", name, RequestTags(tags)...)
+	if err != nil {
 		return err
 	}
-	_, err := m.change(ctx, name, "", func(c *Cluster) (err error) {
+	_, err = m.change(ctx, name, judged, func(c *Cluster) (err error) {
 		c.Tags, err = MergedTags(c.Tags, tags)
 		return err
 	})
@@ -117,10 +118,11 @@ func (m *Manager) Tag(ctx context.Context, caller iam.Caller, name string, tags 
 
 // Untag removes tags from a cluster. Action: eks:UntagResource.
 func (m *Manager) Untag(ctx context.Context, caller iam.Caller, name string, keys []string) error {
-	if err := m.authorize(ctx, caller, "eks:UntagResource", name, TagKeys(keys)); err != nil {
+	judged, err := m.authorize(ctx, caller, "eks:UntagResource", name, TagKeys(keys))
+	if err != nil {
 		return err
 	}
-	_, err := m.change(ctx, name, "", func(c *Cluster) (err error) {
+	_, err = m.change(ctx, name, judged, func(c *Cluster) (err error) {
 		c.Tags, err = RemainingTags(c.Tags, keys)
 		return err
 	})
