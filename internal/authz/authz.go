@@ -76,7 +76,7 @@ func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bo
 		k.Reset() // also of what it refers to
 		a.contexts.Put(k)
 	}()
-	in, err := a.input(ctx, a.Store.View(), k, c, q)
+	in, err := a.input(ctx, a.Store.View(), k, c, q, true)
 	if err != nil {
 		return false, err
 	}
@@ -85,7 +85,7 @@ func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bo
 
 // Explain returns the decision on q and what led to it, on the view given.
 func (a *Authorizer) Explain(ctx context.Context, v *store.View, c iam.Caller, q iam.Query) (policy.Explanation, error) {
-	in, err := a.input(ctx, v, &policy.Context{}, c, q)
+	in, err := a.input(ctx, v, &policy.Context{}, c, q, false)
 	if err != nil {
 		return policy.Explanation{}, err
 	}
@@ -135,11 +135,21 @@ func within(kind string) string {
 	return " in a " + kind
 }
 
-// input puts the query into the evaluator's words, its keys into the empty k.
-func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Context, c iam.Caller, q iam.Query) (*policy.Input, error) {
+// input puts the query into the evaluator's words, its keys into the empty k;
+// with limit only those that a policy names, which is enough for a decision.
+func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Context, c iam.Caller, q iam.Query, limit bool) (*policy.Input, error) {
 	b, err := a.Bounds(r, c)
 	if err != nil {
 		return nil, err
+	}
+	in := &policy.Input{
+		Principal: b.Principal, Action: q.Action, Resource: q.Resource, ResourceAccount: c.Account, Context: k,
+		Identity: b.Identity, Boundary: b.Boundary, Session: b.Session, HasSession: b.HasSession,
+	}
+	if limit {
+		if k.Limit(in); k.Closed() {
+			return in, nil
+		}
 	}
 	a.CallerKeys(ctx, k, b.Caller)
 	for _, key := range q.Keys {
@@ -150,10 +160,7 @@ func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Contex
 		}
 	}
 	k.Set("aws:ResourceAccount", c.Account)
-	return &policy.Input{
-		Principal: b.Principal, Action: q.Action, Resource: q.Resource, ResourceAccount: c.Account, Context: k,
-		Identity: b.Identity, Boundary: b.Boundary, Session: b.Session, HasSession: b.HasSession,
-	}, nil
+	return in, nil
 }
 
 // Bounds gathers the policies that bind a caller, as they stand in r: the
@@ -315,9 +322,8 @@ func (a *Authorizer) CallerKeys(ctx context.Context, k *policy.Context, c iam.Ca
 
 // requestKeys are those of every request, whoever made it.
 func (a *Authorizer) requestKeys(ctx context.Context, k *policy.Context) {
-	now, info := a.Now(), reqctx.From(ctx)
-	k.Set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
-	k.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	info := reqctx.From(ctx)
+	k.SetTime(a.Now())
 	k.Set("aws:SecureTransport", strconv.FormatBool(info.TLS))
 	k.Set("aws:RequestedRegion", a.Region)
 	k.Set("aws:ViaAWSService", "false")

@@ -97,7 +97,8 @@ type ActionExplanation struct {
 // memory of a, so one AssumeRole serves one goroutine at a time.
 func (a *AssumeRole) Evaluate() (allowed bool, decisions []ActionDecision) {
 	allowed = true
-	a.each(func(in *Input) {
+	decisions = make([]ActionDecision, 0, 3)
+	a.each(true, func(in *Input) {
 		d := Evaluate(in)
 		allowed = allowed && d.Allowed
 		decisions = append(decisions, ActionDecision{Action: in.Action, Decision: d})
@@ -105,10 +106,17 @@ func (a *AssumeRole) Evaluate() (allowed bool, decisions []ActionDecision) {
 	return allowed, decisions
 }
 
+// Allowed is Evaluate's first answer. It stops at the first refusal.
+func (a *AssumeRole) Allowed() bool {
+	allowed := true
+	a.each(true, func(in *Input) { allowed = allowed && Evaluate(in).Allowed })
+	return allowed
+}
+
 // Explain explains every action.
 func (a *AssumeRole) Explain() []ActionExplanation {
 	var out []ActionExplanation
-	a.each(func(in *Input) {
+	a.each(false, func(in *Input) {
 		out = append(out, ActionExplanation{Action: in.Action, Explanation: Explain(in)})
 	})
 	return out
@@ -116,8 +124,9 @@ func (a *AssumeRole) Explain() []ActionExplanation {
 
 // each visits the request's actions. The context is built in the order common
 // keys, tags, keys of the first action, and cut back between actions, because a
-// key that does not belong to an action is absent for it.
-func (a *AssumeRole) each(visit func(*Input)) {
+// key that does not belong to an action is absent for it. limit leaves out keys
+// that no document names.
+func (a *AssumeRole) each(limit bool, visit func(*Input)) {
 	in := Input{
 		Principal: a.Caller, Action: a.Action, Resource: a.RoleARN, ResourceAccount: a.RoleAccount,
 		Identity: a.Identity, Boundary: a.Boundary, Session: a.Session, HasSession: a.HasSession,
@@ -136,6 +145,10 @@ func (a *AssumeRole) each(visit func(*Input)) {
 		in.ResourceAccount = arnAccount(a.RoleARN)
 	}
 	ctx := &a.ctx
+	ctx.Reset()
+	if limit {
+		ctx.Limit(&in)
+	}
 	a.setCommon()
 	tagged := len(a.Tags)+len(a.Inherited) > 0
 	if tagged {
@@ -192,7 +205,10 @@ func (a *AssumeRole) setUnknown(applies func(string) bool) {
 // setCommon sets the keys that every action has.
 func (a *AssumeRole) setCommon() {
 	ctx := &a.ctx
-	ctx.Reset()
+	ctx.truncate(0)
+	if ctx.Closed() {
+		return
+	}
 	if a.CallerContext != nil {
 		ctx.Merge(a.CallerContext)
 	} else {
@@ -215,8 +231,7 @@ func (a *AssumeRole) setCommon() {
 	}
 	a.setClaims()
 	if !a.Now.IsZero() {
-		ctx.Set("aws:CurrentTime", a.Now.UTC().Format(time.RFC3339))
-		ctx.Set("aws:EpochTime", strconv.FormatInt(a.Now.Unix(), 10))
+		ctx.SetTime(a.Now)
 		ctx.Set("aws:SecureTransport", strconv.FormatBool(a.SecureTransport))
 		ctx.Set("aws:ViaAWSService", "false")
 		a.set("aws:RequestedRegion", a.RequestedRegion)
@@ -241,15 +256,22 @@ func (a *AssumeRole) setClaims() {
 // tags of this request too; AWS' own role chaining example depends on it.
 func (a *AssumeRole) setTags() {
 	ctx := &a.ctx
+	for _, t := range a.Inherited {
+		ctx.SetTag("aws:RequestTag/", t.Key, t.Value)
+	}
+	for _, t := range a.Tags {
+		ctx.SetTag("aws:RequestTag/", t.Key, t.Value)
+	}
+	if !ctx.Wants("aws:TagKeys") && !ctx.Wants("sts:TransitiveTagKeys") {
+		return
+	}
 	keys := make([]string, 0, len(a.Inherited)+len(a.Tags))
 	transitive := make([]string, 0, len(a.Inherited)+len(a.TransitiveKeys))
 	for _, t := range a.Inherited {
-		ctx.SetTag("aws:RequestTag/", t.Key, t.Value)
 		keys = append(keys, t.Key)
 		transitive = append(transitive, t.Key)
 	}
 	for _, t := range a.Tags {
-		ctx.SetTag("aws:RequestTag/", t.Key, t.Value)
 		if !slices.Contains(keys, t.Key) {
 			keys = append(keys, t.Key)
 		}
@@ -265,10 +287,23 @@ func (a *AssumeRole) setTags() {
 	}
 }
 
+// SetTime sets the keys that hold the time of the request.
+func (c *Context) SetTime(now time.Time) {
+	if c.Wants("aws:CurrentTime") {
+		c.Set("aws:CurrentTime", now.UTC().Format(time.RFC3339))
+	}
+	if c.Wants("aws:EpochTime") {
+		c.Set("aws:EpochTime", strconv.FormatInt(now.Unix(), 10))
+	}
+}
+
 // SetCaller sets the keys that follow from who the caller is: for a service its
 // name, for others ARN (of the role, not of the session), account, type and,
 // where the unique id is known, aws:userid.
 func (c *Context) SetCaller(p Principal) {
+	if c.Closed() {
+		return
+	}
 	switch p.kind {
 	case ServiceKind:
 		c.Set("aws:PrincipalIsAWSService", "true")

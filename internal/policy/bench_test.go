@@ -12,7 +12,7 @@ import (
 func textbook(t testing.TB) *Input {
 	a := firstHop(t, textbookTrust)
 	var in Input
-	a.each(func(first *Input) {
+	a.each(false, func(first *Input) {
 		if in.Action == "" {
 			in = *first
 			ctx := &Context{}
@@ -110,5 +110,23 @@ func BenchmarkCacheGet(b *testing.B) {
 		if _, err := c.Get(Trust, text); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkAssumeRoleTextbook(b *testing.B) {
+	for name, trust := range map[string]string{
+		"textbook":      textbookTrust,
+		"no conditions": `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"pods.eks.amazonaws.com"},"Action":["sts:AssumeRole","sts:TagSession"]}}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			a := firstHop(b, trust)
+			b.ReportAllocs()
+			for b.Loop() {
+				a.ctx = Context{}
+				if !a.Allowed() {
+					b.Fatal("denied")
+				}
+			}
+		})
 	}
 }

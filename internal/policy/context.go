@@ -3,12 +3,16 @@
 
 package policy
 
+import "slices"
+
 // Context holds the condition keys of one request. Key names do not depend on
 // case, values do. The zero value is an empty context; it is not safe for
 // concurrent writes. Reset keeps the memory, so a Context may be pooled.
 type Context struct {
 	hashes  []uint32 // of entries, apart from them because every lookup scans it
 	entries []entry
+	limited bool     // keep only keys of these hashes
+	wanted  []uint32 // of the keys that documents name
 }
 
 // entry is one key: its name is prefix+name, so that the key of a tag is set
@@ -21,10 +25,32 @@ type entry struct {
 	unknown      bool
 }
 
-// Reset removes every key and keeps the memory.
+// Reset removes every key and the limit, and keeps the memory.
 func (c *Context) Reset() {
 	c.truncate(0)
+	c.limited, c.wanted = false, c.wanted[:0]
 }
+
+// Limit makes the empty c drop the keys that no document of the request names:
+// no decision depends on them, and few documents name any. Explanations speak
+// of documents' keys only, too. What is set must be meant for this request.
+func (c *Context) Limit(in *Input) {
+	if c.wanted == nil {
+		c.wanted = make([]uint32, 0, 12)
+	}
+	c.limited, c.wanted = true, c.wanted[:0]
+	eachDocument(in, func(n *Named) { c.wanted = append(c.wanted, n.Doc.keys...) })
+}
+
+// Closed reports whether no key at all would be kept, so that values need not
+// be made.
+func (c *Context) Closed() bool { return c.limited && len(c.wanted) == 0 }
+
+// Wants reports whether the key would be kept. It may say yes to a few others:
+// it compares hashes.
+func (c *Context) Wants(key string) bool { return !c.limited || c.wants(foldHash(fnvBasis, key)) }
+
+func (c *Context) wants(hash uint32) bool { return slices.Contains(c.wanted, hash) }
 
 // Len returns the number of keys, unknown ones included.
 func (c *Context) Len() int { return len(c.entries) }
@@ -53,7 +79,7 @@ func (c *Context) Merge(other *Context) {
 	if other == nil {
 		return
 	}
-	if len(c.entries) == 0 {
+	if len(c.entries) == 0 && !c.limited {
 		if n := len(other.entries) + ordinaryKeys; cap(c.entries) < n {
 			c.reserve(n)
 		}
@@ -67,10 +93,16 @@ func (c *Context) Merge(other *Context) {
 }
 
 func (c *Context) put(e entry) {
+	if c.Closed() {
+		return
+	}
 	c.place(foldHash(foldHash(fnvBasis, e.prefix), e.name), &e)
 }
 
 func (c *Context) place(hash uint32, e *entry) {
+	if c.limited && !c.wants(hash) {
+		return
+	}
 	for i, h := range c.hashes {
 		if h == hash && sameName(&c.entries[i], e) {
 			c.entries[i] = *e
@@ -78,7 +110,11 @@ func (c *Context) place(hash uint32, e *entry) {
 		}
 	}
 	if c.entries == nil {
-		c.reserve(ordinaryKeys)
+		n := ordinaryKeys
+		if c.limited {
+			n = min(n, len(c.wanted))
+		}
+		c.reserve(n)
 	}
 	c.hashes = append(c.hashes, hash)
 	c.entries = append(c.entries, *e)

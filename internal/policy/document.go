@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"unicode"
 )
 
@@ -100,6 +101,7 @@ type Document struct {
 	version    string
 	statements []statement
 	allows     int
+	keys       []uint32 // hashes of the condition keys that the document names
 }
 
 // Text returns the document as it was given.
@@ -203,6 +205,11 @@ func compile(raw *rawDocument, text string) (*Document, error) {
 			d.allows++
 		}
 		d.statements = append(d.statements, s)
+		s.eachKey(func(k keyRef) {
+			if !slices.Contains(d.keys, k.hash) {
+				d.keys = append(d.keys, k.hash)
+			}
+		})
 	}
 	return d, nil
 }

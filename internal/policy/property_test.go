@@ -154,6 +154,53 @@ func TestAgreesWithNaiveEvaluator(t *testing.T) {
 	t.Logf("%d of %d scenes were allowed", allowed, total)
 }
 
+// TestLimitChangesNothing: a context that keeps only what documents name leads
+// to the same decision.
+func TestLimitChangesNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		sc := drawScene(rt)
+		whole := sc.evaluate(rt, sc.identity, sc.resource)
+		limited := sc.limit(t)
+		if got := sc.evaluate(rt, sc.identity, sc.resource); got != whole {
+			rt.Fatalf("allowed %v, with %d of the keys %v\nidentity %s\nresource %s", whole, limited, got, sc.identity, sc.resource)
+		}
+	})
+}
+
+// limit puts a limited context in the place of the scene's, and returns how
+// many keys are left.
+func (sc *scene) limit(t *testing.T) int {
+	t.Helper()
+	in := sc.in
+	in.Identity = []Named{{Doc: must(Parse(Identity, sc.text(sc.identity)))(t)}}
+	if len(sc.resource) > 0 {
+		in.ResourcePolicy = &Named{Doc: must(Parse(Resource, sc.text(sc.resource)))(t)}
+	}
+	ctx := &Context{}
+	ctx.Limit(&in)
+	for _, e := range sc.in.Context.entries {
+		ctx.put(e)
+	}
+	merged := &Context{}
+	merged.Limit(&in)
+	merged.Merge(sc.in.Context)
+	if merged.Len() != ctx.Len() {
+		t.Errorf("merging keeps %d keys, setting %d", merged.Len(), ctx.Len())
+	}
+	sc.in.Context = ctx
+	return ctx.Len()
+}
+
+func must(d *Document, err error) func(*testing.T) *Document {
+	return func(t *testing.T) *Document {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+}
+
 func TestDenyNeverGrants(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		sc := drawScene(rt)

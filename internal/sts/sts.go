@@ -185,7 +185,7 @@ func (s *Service) Permit(ctx context.Context, r store.Reader, g *Grant) error {
 	if err != nil {
 		return err
 	}
-	if allowed, _ := req.Evaluate(); !allowed {
+	if !req.Allowed() {
 		return Refused(g, req)
 	}
 	return nil
