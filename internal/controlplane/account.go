@@ -133,13 +133,18 @@ func pendingAdminFile(dataDir string) string { return AdminFile(dataDir) + ".pen
 func writeAdminFile(dataDir string, key iam.NewKey) error {
 	text := "# " + AdminUser + " of podid. Keep this file as you keep a password.\n[default]\naws_access_key_id = " + key.Key.ID +
 		"\naws_secret_access_key = " + key.Secret.Reveal() + "\n"
-	f, err := os.OpenFile(pendingAdminFile(dataDir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// A file of our own under a name that nobody knows: what already stands at
+	// the pending name may be another's, or a link to elsewhere.
+	f, err := os.CreateTemp(dataDir, ".admin-credentials-*") // 0600
 	if err != nil {
 		return fmt.Errorf("write the admin's credentials: %w", err)
 	}
 	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write the admin's credentials: %w", err)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), pendingAdminFile(dataDir))
+	}
+	if err != nil {
+		return fmt.Errorf("write the admin's credentials: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

@@ -159,6 +159,23 @@ func TestFirstStart(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a link in the pending file's place", func(t *testing.T) {
+		dir, victim := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+		if err := os.WriteFile(victim, []byte("mine"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(victim, controlplane.AdminFile(dir)+".pending"); err != nil {
+			t.Fatal(err)
+		}
+		cp := controlplanetest.Start(t, controlplanetest.Options{Dir: dir})
+		defer cp.Stop()
+		if text, err := os.ReadFile(victim); err != nil || string(text) != "mine" {
+			t.Errorf("the admin's key went through the link: %v", err)
+		}
+		if info, err := os.Lstat(controlplane.AdminFile(dir)); err != nil || info.Mode() != 0o600 {
+			t.Errorf("the admin's file is %v, %v", info, err)
+		}
+	})
 	t.Run("in use", func(t *testing.T) {
 		cp := controlplanetest.Start(t, controlplanetest.Options{Dir: dir})
 		if err := controlplanetest.Refused(t, controlplanetest.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "in use") {

@@ -146,7 +146,10 @@ func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +160,26 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("--dir %s: %w", dir, err), f.Close())
 	}
 	return f, nil
+}
+
+// checkDir refuses a directory in which somebody else could put keys of his
+// own, or links, under the names that are used here.
+func checkDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	perm := info.Mode().Perm()
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch uid := os.Getuid(); {
+	case ok && uid != 0 && int(st.Uid) != uid:
+		return fmt.Errorf("--dir %s belongs to another user (uid %d): give a directory of your own", dir, st.Uid)
+	case perm&0o002 != 0:
+		return fmt.Errorf("--dir %s may be written by everybody (mode %04o): give a directory of your own, or chmod o-w it", dir, perm)
+	case perm&0o020 != 0: // made under a umask of 002
+		return os.Chmod(dir, perm&^0o020)
+	}
+	return nil
 }
 
 // prepare makes directories and issuer keys. A stale env file goes first:

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -141,5 +142,33 @@ func waitForFile(t *testing.T, path string, done <-chan error) string {
 				return string(text)
 			}
 		}
+	}
+}
+
+func TestDirOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	for mode, want := range map[os.FileMode]string{0o777: "may be written by everybody", 0o775: "", 0o755: "", 0o700: ""} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := lockDir(dir)
+		if err == nil {
+			_ = lock.Close()
+		}
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) && want != "" {
+			t.Errorf("mode %04o: %v, want %q", mode, err, want)
+		}
+		if info, err := os.Stat(dir); want == "" && (err != nil || info.Mode().Perm()&0o022 != 0) {
+			t.Errorf("mode %04o: stays %v", mode, info.Mode())
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(t.TempDir(), "elsewhere"), filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockDir(dir); err == nil {
+		t.Error("a link in the lock's place was followed")
 	}
 }

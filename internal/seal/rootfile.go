@@ -12,16 +12,26 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // rootFilePrefix makes a key file recognisable to people and to secret scanners.
-const rootFilePrefix = "podid-root-key-v1:"
+const (
+	rootFilePrefix = "podid-root-key-v1:"
+	maxRootFile    = 4096 // bytes that are read of one
+)
 
 // LoadRootKey reads a root key file. A file that group or others can touch is
 // refused, and so is anything but one line in the form that CreateRootKey
 // writes. The error wraps fs.ErrNotExist when there is no file.
 func LoadRootKey(path string) (RootKey, error) {
-	info, err := os.Stat(path)
+	// What is checked is what is read: the name may change hands in between.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not hang the start
+	if err != nil {
+		return RootKey{}, fmt.Errorf("load root key: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading only
+	info, err := f.Stat()
 	if err != nil {
 		return RootKey{}, fmt.Errorf("load root key: %w", err)
 	}
@@ -31,7 +41,7 @@ func LoadRootKey(path string) (RootKey, error) {
 	if perm := info.Mode().Perm(); perm&0o077 != 0 {
 		return RootKey{}, fmt.Errorf("load root key: %s has mode %04o, want 0600: others could read it", path, perm)
 	}
-	raw, err := os.ReadFile(path)
+	raw, err := io.ReadAll(io.LimitReader(f, maxRootFile))
 	if err != nil {
 		return RootKey{}, fmt.Errorf("load root key: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"podid/internal/seal"
@@ -401,4 +402,29 @@ func BenchmarkRecord(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A pipe in the key's place must not hang the start, and a huge file not fill
+// the memory.
+func TestRootFileOfOddKinds(t *testing.T) {
+	dir := t.TempDir()
+	pipe, huge := filepath.Join(dir, "pipe"), filepath.Join(dir, "huge")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.LoadRootKey(pipe); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("pipe: %v", err)
+	}
+	if _, err := seal.LoadRootKey(dir); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("directory: %v", err)
+	}
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.LoadRootKey(huge); err == nil {
+		t.Error("a file without a key was taken")
+	}
 }
