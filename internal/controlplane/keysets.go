@@ -29,8 +29,8 @@ type discovery struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	sources map[string]*jwks.Source[[]byte] // by cluster unique id
-	found   map[string]finding              // by cluster unique id
+	sources map[string]*jwks.Source // by cluster unique id
+	found   map[string]finding      // by cluster unique id
 }
 
 // finding is what the last good fetch brought, and the state of the record
@@ -48,19 +48,19 @@ func (f finding) isFor(c *cluster.Cluster) bool {
 }
 
 func newKeySets(s store.Store, f jwks.Discoverer, scope store.Scope, now func() time.Time, log *slog.Logger) *cluster.KeySets {
-	d := &discovery{store: s, fetcher: f, scope: scope, now: now, log: log, sources: map[string]*jwks.Source[[]byte]{}, found: map[string]finding{}}
+	d := &discovery{store: s, fetcher: f, scope: scope, now: now, log: log, sources: map[string]*jwks.Source{}, found: map[string]finding{}}
 	return &cluster.KeySets{Refresh: d.refresh}
 }
 
-func (d *discovery) source(c *cluster.Cluster) (*jwks.Source[[]byte], error) {
+func (d *discovery) source(c *cluster.Cluster) (*jwks.Source, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if s, ok := d.sources[c.UID]; ok {
 		return s, nil
 	}
-	s, err := jwks.NewSource(c.Issuer, d.fetcher, jwks.SourceOptions[[]byte]{Now: d.now, Parse: func(b []byte) ([]byte, error) {
+	s, err := jwks.NewSource(c.Issuer, d.fetcher, jwks.SourceOptions{Now: d.now, Check: func(b []byte) error {
 		_, err := jwt.ParseKeySet(b)
-		return b, err
+		return err
 	}})
 	if err == nil {
 		d.sources[c.UID] = s
@@ -80,12 +80,12 @@ func (d *discovery) refresh(ctx context.Context, c *cluster.Cluster, kid string)
 	if err != nil {
 		return nil, err
 	}
-	keys, fresh, err := s.Refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !fresh {
+	keys, err := s.Refresh(ctx)
+	switch {
+	case errors.Is(err, jwks.ErrTooSoon):
 		return d.remembered(c)
+	case err != nil:
+		return nil, err
 	}
 	d.mu.Lock()
 	d.found[c.UID] = finding{keys: keys, instead: c.JWKS, modified: c.Modified}

@@ -13,9 +13,9 @@
 // metadata addresses are refused unless allowed by prefix. Private networks are
 // allowed: clusters live there.
 //
-// Source keeps the keys of one issuer: the last good ones survive an issuer
-// that fails or answers nonsense, and an unknown key id causes at most one
-// fetch in 30 seconds. What keys mean is for the caller's parse function.
+// Source sets the pace for one issuer: whoever asks because of an unknown key
+// id shares a fetch, and there is at most one in 30 seconds. It keeps no keys:
+// they stand in the cluster's record, and what they mean is the caller's.
 package jwks
 
 import (

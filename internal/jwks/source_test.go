@@ -64,13 +64,13 @@ func (f *issuerFake) set(answer string, err error) {
 
 var errNonsense = errors.New("nonsense")
 
-func newSource(t *testing.T, from Discoverer) *Source[string] {
+func newSource(t *testing.T, from Discoverer) *Source {
 	t.Helper()
-	s, err := NewSource("https://issuer.example.com", from, SourceOptions[string]{Now: time.Now, Parse: func(raw []byte) (string, error) {
+	s, err := NewSource("https://issuer.example.com", from, SourceOptions{Now: time.Now, Check: func(raw []byte) error {
 		if string(raw) == "bad" {
-			return "", errNonsense
+			return errNonsense
 		}
-		return string(raw), nil
+		return nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -78,10 +78,17 @@ func newSource(t *testing.T, from Discoverer) *Source[string] {
 	return s
 }
 
-func expect(t *testing.T, s *Source[string], want string) {
+func expect(t *testing.T, s *Source, want string) {
 	t.Helper()
-	if got, err := s.Keys(t.Context()); err != nil || got != want {
-		t.Errorf("Keys = %q, %v, want %q", got, err, want)
+	if got, err := s.Refresh(t.Context()); err != nil || string(got) != want {
+		t.Errorf("Refresh = %q, %v, want %q", got, err, want)
+	}
+}
+
+func refuse(t *testing.T, s *Source, want error) {
+	t.Helper()
+	if got, err := s.Refresh(t.Context()); got != nil || !errors.Is(err, want) {
+		t.Errorf("Refresh = %q, %v, want %v", got, err, want)
 	}
 }
 
@@ -90,9 +97,8 @@ func TestSourceSingleFlight(t *testing.T) {
 		from := &issuerFake{answer: "one"}
 		s := newSource(t, from)
 		var wg sync.WaitGroup
-		for range 50 {
+		for range 100 {
 			wg.Go(func() { expect(t, s, "one") })
-			wg.Go(func() { _, _, _ = s.Refresh(t.Context()) })
 		}
 		wg.Wait()
 		if n := from.calls.Load(); n != 1 {
@@ -101,75 +107,65 @@ func TestSourceSingleFlight(t *testing.T) {
 	})
 }
 
-func TestSourceRefreshInterval(t *testing.T) {
+func TestSourceInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &issuerFake{answer: "one"}
 		s := newSource(t, from)
 		expect(t, s, "one")
 		from.set("two", nil)
 		for range 20 { // unknown kids, one after another
-			if got, fresh, err := s.Refresh(t.Context()); got != "one" || fresh || err != nil {
-				t.Fatalf("Refresh within the interval = %q, %v, %v", got, fresh, err)
-			}
+			refuse(t, s, ErrTooSoon)
 		}
 		time.Sleep(MinInterval)
-		if got, fresh, err := s.Refresh(t.Context()); got != "two" || !fresh || err != nil {
-			t.Errorf("Refresh = %q, %v, %v", got, fresh, err)
-		}
+		expect(t, s, "two")
 		if n := from.calls.Load(); n != 2 {
 			t.Errorf("%d fetches", n)
 		}
 	})
 }
 
-func TestSourceKeepsLastGood(t *testing.T) {
+// TestSourceFailures: a failed fetch is told to those who waited for it, counts
+// for the pace, and is forgotten by the next.
+func TestSourceFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		from := &issuerFake{answer: "one"}
+		from := &issuerFake{}
 		s := newSource(t, from)
-		expect(t, s, "one")
-		for _, outcome := range []struct {
+		for i, outcome := range []struct {
 			answer string
 			err    error
 			want   error
-		}{{"", context.DeadlineExceeded, context.DeadlineExceeded}, {"bad", nil, errNonsense}} {
+		}{{"", context.DeadlineExceeded, context.DeadlineExceeded}, {"bad", nil, errNonsense}, {"one", errNonsense, errNonsense}} {
 			from.set(outcome.answer, outcome.err)
-			time.Sleep(time.Hour)
-			expect(t, s, "one") // at once, with a fetch behind
-			synctest.Wait()
-			time.Sleep(2 * time.Second)
-			expect(t, s, "one")
-			time.Sleep(MinInterval)
-			if got, fresh, err := s.Refresh(t.Context()); got != "one" || fresh || !errors.Is(err, outcome.want) {
-				t.Errorf("Refresh = %q, %v, %v", got, fresh, err)
+			refuse(t, s, outcome.want)
+			for range 5 {
+				refuse(t, s, ErrTooSoon)
 			}
+			if n := from.calls.Load(); n != int64(i+1) {
+				t.Errorf("%d fetches of a failing issuer, want %d", n, i+1)
+			}
+			time.Sleep(MinInterval)
 		}
-		from.set("three", nil)
-		time.Sleep(time.Minute)
+		from.set("one", nil)
 		expect(t, s, "one")
-		time.Sleep(2 * time.Second)
-		expect(t, s, "three")
 	})
 }
 
-func TestSourceWithoutKeys(t *testing.T) {
+// TestSourceTimeout: an issuer that never answers holds nobody for ever.
+func TestSourceTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		from := &issuerFake{err: errNonsense}
-		s := newSource(t, from)
-		for range 5 {
-			if _, err := s.Keys(t.Context()); !errors.Is(err, errNonsense) {
-				t.Errorf("Keys = %v", err)
-			}
+		s, began := newSource(t, hanging{}), time.Now()
+		refuse(t, s, context.DeadlineExceeded)
+		if took := time.Since(began); took != 2*Timeout {
+			t.Errorf("a fetch takes %s", took)
 		}
-		if _, fresh, err := s.Refresh(t.Context()); fresh || !errors.Is(err, ErrTooSoon) {
-			t.Errorf("Refresh = %v", err)
-		}
-		if n := from.calls.Load(); n != 1 {
-			t.Errorf("%d fetches of a failing issuer", n)
-		}
-		from.set("one", nil)
-		time.Sleep(MinInterval)
-		expect(t, s, "one")
 	})
+}
+
+type hanging struct{}
+
+func (hanging) Discover(ctx context.Context, _ string) ([]byte, string, error) {
+	<-ctx.Done()
+	return nil, "", ctx.Err()
 }
 
 // TestSourceCancelled: who gives up does not spoil the fetch for the others.
@@ -178,24 +174,15 @@ func TestSourceCancelled(t *testing.T) {
 		s := newSource(t, &issuerFake{answer: "one"})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := s.Keys(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("Keys = %v", err)
+		if _, err := s.Refresh(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Refresh = %v", err)
 		}
 		expect(t, s, "one")
 	})
 }
 
-func TestSourceSeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		from := &issuerFake{err: errNonsense}
-		s := newSource(t, from)
-		s.Seed("stored", time.Now())
-		expect(t, s, "stored")
-		if from.calls.Load() != 0 {
-			t.Error("seeded keys are fetched at once")
-		}
-	})
-	if _, err := NewSource("", nil, SourceOptions[int]{}); err == nil {
+func TestSourceOptions(t *testing.T) {
+	if _, err := NewSource("", nil, SourceOptions{}); err == nil {
 		t.Error("a source of nothing")
 	}
 }
