@@ -34,7 +34,7 @@ const (
 	// headerTimeout bounds reading a request and writing its answer, and a silent connection.
 	headerTimeout = 30 * time.Second
 	// stopTimeout is what requests under way get when the agent stops.
-	stopTimeout    = 35 * time.Second
+	stopTimeout = 35 * time.Second
 	// maxHeaderBytes is room for tokens far too long, so that their bearers are told what is wrong.
 	maxHeaderBytes = 128 << 10
 )
