@@ -31,7 +31,8 @@ type Authorizer struct {
 	Region   string
 	OrgID    string // aws:PrincipalOrgID and aws:ResourceOrgID; "" = no organisation
 
-	contexts sync.Pool // of *policy.Context
+	contexts    sync.Pool // of *policy.Context
+	permissions permissions
 }
 
 // Bounds are the documents that bind a caller, and the caller as policies
@@ -68,6 +69,10 @@ func (a *Authorizer) Authorize(ctx context.Context, c iam.Caller, q iam.Query) e
 
 // Allowed is Authorize without the words: a question, not a demand.
 func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bool, error) {
+	v := a.Store.View()
+	if a.permissions.has(v, c, q) {
+		return true, nil
+	}
 	k, ok := a.contexts.Get().(*policy.Context)
 	if !ok {
 		k = &policy.Context{}
@@ -76,11 +81,15 @@ func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bo
 		k.Reset() // also of what it refers to
 		a.contexts.Put(k)
 	}()
-	in, err := a.input(ctx, a.Store.View(), k, c, q, true)
+	in, err := a.input(ctx, v, k, c, q, true)
 	if err != nil {
 		return false, err
 	}
-	return policy.Evaluate(in).Allowed, nil
+	allowed := policy.Evaluate(in).Allowed
+	if allowed && k.Closed() {
+		a.permissions.remember(v, c, q)
+	}
+	return allowed, nil
 }
 
 // Explain returns the decision on q and what led to it, on the view given.
