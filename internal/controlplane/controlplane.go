@@ -123,7 +123,7 @@ func (cp *ControlPlane) openStore(ctx context.Context) error {
 		return err
 	}
 	cp.client, cp.member = client, member
-	cp.db, err = etcd.Open(ctx, client, Schema(), etcd.Options{Log: cp.cfg.Log, Release: cp.cfg.Release, Rand: cp.cfg.Rand, Now: cp.cfg.Now})
+	cp.db, err = etcd.Open(ctx, client, Schema(), etcd.Options{Log: cp.cfg.Log, Release: cp.cfg.Release, Rand: cp.cfg.Rand})
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}

@@ -40,14 +40,9 @@ type Options struct {
 	Release string
 	// Rand gives the process its name among the replicas. Required.
 	Rand io.Reader
-	// Now is the clock of Heard. Required.
-	Now func() time.Time
 	// Timeout bounds one call to etcd and one wait for the watch, beside the
 	// caller's context. 0 means 5 s.
 	Timeout time.Duration
-	// OnView, if set, is called with every new view, from Run's goroutine:
-	// it must be quick.
-	OnView func(*store.View)
 }
 
 const defaultTimeout = 5 * time.Second
@@ -61,8 +56,7 @@ type DB struct {
 	self   string // key of this process' commit marker
 	writer string // release that last wrote the data, for refusals
 
-	view  atomic.Pointer[store.View]
-	heard atomic.Int64 // unix nanoseconds of the last word from the watch
+	view atomic.Pointer[store.View]
 
 	mu      sync.Mutex
 	moved   chan struct{} // closed and replaced with every new view
@@ -118,22 +112,14 @@ func Open(ctx context.Context, client *clientv3.Client, schema *store.Schema, op
 // away or Run has ended.
 func (db *DB) View() *store.View { return db.view.Load() }
 
-// Heard is the time of the last word from etcd's watch: with an idle store a
-// bookmark comes at least every few minutes.
-func (db *DB) Heard() time.Time { return time.Unix(0, db.heard.Load()) }
-
 // publish makes v the newest view and wakes who waits for it. Only Open and
 // Run's goroutine call it.
 func (db *DB) publish(v *store.View) {
 	db.view.Store(v)
-	db.heard.Store(db.opts.Now().UnixNano())
 	db.mu.Lock()
 	close(db.moved)
 	db.moved = make(chan struct{})
 	db.mu.Unlock()
-	if db.opts.OnView != nil {
-		db.opts.OnView(v)
-	}
 }
 
 // waitFor waits until the view shows rev. Where no event brings it, because

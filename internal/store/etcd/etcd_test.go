@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
@@ -45,7 +44,7 @@ func startMember(t testing.TB, dir string) *etcdembed.Member {
 }
 
 func options() etcd.Options {
-	return etcd.Options{Log: quiet(), Release: "test", Rand: rand.Reader, Now: time.Now}
+	return etcd.Options{Log: quiet(), Release: "test", Rand: rand.Reader}
 }
 
 // openDB opens a store over the client and runs it until the test ends.

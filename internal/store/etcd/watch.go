@@ -147,7 +147,6 @@ func (db *DB) watch(ctx context.Context) error {
 // bookmark.
 func (db *DB) take(resp *clientv3.WatchResponse) error {
 	old := db.View()
-	db.heard.Store(db.opts.Now().UnixNano())
 	if len(resp.Events) == 0 {
 		// Only a bookmark promises that all before it has been sent.
 		if !resp.IsProgressNotify() || resp.Header.Revision <= old.Revision() {
