@@ -10,7 +10,6 @@ package stsapi
 
 import (
 	"context"
-	"net/http"
 	"strings"
 	"time"
 
@@ -44,28 +43,13 @@ func Service(v Verbs) awsquery.Service {
 		}}
 	}
 	return awsquery.Service{
-		Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Refine: refine,
+		Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
 		Operations: []awsquery.Operation{
 			op("AssumeRole", "sts:AssumeRole", "role ARN", false, false, a.assumeRole),
 			op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", "role ARN", true, false, a.assumeRoleWithWebIdentity),
 			op("GetCallerIdentity", "none", "*", false, true, a.getCallerIdentity),
 		},
 	}
-}
-
-// refine tells a web identity token that has expired (400, by the service
-// model) from an expired caller (403), and names token faults as STS does.
-func refine(op call.Operation, f *fault.Error) (awsquery.Exception, bool) {
-	if !op.Anonymous {
-		return awsquery.Exception{}, false
-	}
-	switch f.Kind {
-	case fault.ExpiredToken:
-		return awsquery.Exception{Code: "ExpiredTokenException", Status: http.StatusBadRequest}, true
-	case fault.InvalidToken:
-		return awsquery.Exception{Code: "InvalidIdentityToken", Status: http.StatusBadRequest}, true
-	}
-	return awsquery.Exception{}, false
 }
 
 type credentials struct {
