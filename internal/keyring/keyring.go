@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +85,11 @@ const (
 // ErrNoKey: the keyset is empty, so the installation was never initialised.
 var ErrNoKey = errors.New("the session keyset is empty")
 
-func idString(id uint32) string { return fmt.Sprintf("%08x", id) }
+// idString writes an id with 8 hexadecimal digits. Every signed call needs it.
+func idString(id uint32) string {
+	var b [8]byte
+	return string(hex.AppendEncode(b[:0], binary.BigEndian.AppendUint32(nil, id)))
+}
 
 // Create adds a key inside a transaction. The first key of a keyset is
 // primary at once, any later one after Propagation.

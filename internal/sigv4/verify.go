@@ -34,7 +34,8 @@ func (s *Signed) Verify(r *http.Request, payloadSHA256 string, key SigningKey, n
 	if err != nil {
 		return err
 	}
-	want := key.sign(s.stringToSign(canonical))
+	var text [256]byte
+	want := key.sign(s.appendStringToSign(text[:0], canonical))
 	var got [sha256.Size]byte
 	if n, err := hex.Decode(got[:], []byte(s.signature)); err != nil || n != len(got) ||
 		key.k == nil || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
@@ -45,12 +46,11 @@ func (s *Signed) Verify(r *http.Request, payloadSHA256 string, key SigningKey, n
 	return nil
 }
 
-func (s *Signed) stringToSign(canonical []byte) []byte {
+func (s *Signed) appendStringToSign(out, canonical []byte) []byte {
 	sum := sha256.Sum256(canonical)
-	out := make([]byte, 0, 256)
 	out = append(out, algorithm+"\n"...)
 	out = append(append(out, s.stamp...), '\n')
-	for _, part := range []string{s.Date, s.Region, s.Service} {
+	for _, part := range [...]string{s.Date, s.Region, s.Service} {
 		out = append(append(out, part...), '/')
 	}
 	out = append(out, terminator+"\n"...)
@@ -133,10 +133,23 @@ func (k SigningKey) sign(message []byte) (out [sha256.Size]byte) {
 	if k.k == nil {
 		return out
 	}
-	mac := hmac.New(sha256.New, k.k[:])
-	mac.Write(message)
-	mac.Sum(out[:0])
-	return out
+	return hmacSHA256(k.k, message)
+}
+
+// hmacSHA256 is RFC 2104 for keys of 32 bytes. On the stack, and without the
+// states that crypto/hmac makes to reuse: a message is signed once.
+func hmacSHA256(key *[sha256.Size]byte, message []byte) [sha256.Size]byte {
+	var stack [sha256.BlockSize + 256]byte // a string to sign has about 150 bytes
+	pad := stack[:sha256.BlockSize]
+	copy(pad, key[:])
+	for i := range pad {
+		pad[i] ^= 0x36
+	}
+	inner := sha256.Sum256(append(pad, message...))
+	for i := range pad {
+		pad[i] ^= 0x36 ^ 0x5c
+	}
+	return sha256.Sum256(append(pad, inner[:]...))
 }
 
 // DeriveKey derives the signing key of a secret access key for a scope.

@@ -141,6 +141,9 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 }
 
 func policyTags(in []session.Tag) []policy.Tag {
+	if len(in) == 0 {
+		return nil
+	}
 	out := make([]policy.Tag, len(in))
 	for i, t := range in {
 		out[i] = policy.Tag{Key: t.Key, Value: t.Value}
@@ -149,7 +152,10 @@ func policyTags(in []session.Tag) []policy.Tag {
 }
 
 func transitive(in []session.Tag) []string {
-	var out []string
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]string, 0, len(in))
 	for _, t := range in {
 		if t.Transitive {
 			out = append(out, t.Key)

@@ -75,6 +75,17 @@ type parameters struct {
 	Token       string `json:"token"`
 }
 
+// plainParameters are parameters whose cluster name is valid, so that nothing
+// in them needs an escape: they write what encoding/json makes of parameters.
+type plainParameters parameters
+
+// AppendJSON is what audit's encoder asks for.
+func (p plainParameters) AppendJSON(b []byte) []byte {
+	b = restjson.AppendString(append(b, `{"clusterName":`...), p.ClusterName)
+	b = restjson.AppendString(append(b, `,"token":`...), p.Token)
+	return append(b, '}')
+}
+
 func (a *API) assume(ctx context.Context, c *call.Call) (any, error) {
 	name := c.HTTP.PathValue("clusterName")
 	c.Event.RequestParameters = parameters{name, audit.Hidden}
@@ -82,6 +93,7 @@ func (a *API) assume(ctx context.Context, c *call.Call) (any, error) {
 		return nil, fault.New(fault.InvalidParameter, "The clusterName %.100q is not valid: 1 to 100 letters, digits, '-' and '_', beginning with a letter or digit.", name).
 			WithReason("cluster-name")
 	}
+	c.Event.RequestParameters = plainParameters{name, audit.Hidden}
 	c.Event.Resources = []audit.Resource{{AccountID: a.Account, Type: "AWS::EKS::Cluster", ARN: arn.Cluster(a.Partition, a.Region, a.Account, name)}}
 	token, err := readToken(c.Body)
 	if err != nil {

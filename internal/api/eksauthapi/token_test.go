@@ -4,8 +4,11 @@
 package eksauthapi
 
 import (
+	"encoding/json"
 	"regexp"
 	"testing"
+
+	"podid/internal/audit"
 )
 
 // pattern is that of the API model for JwtToken.
@@ -22,5 +25,16 @@ func TestIsToken(t *testing.T) {
 		if got, want := isToken(s), pattern.MatchString(s); got != want {
 			t.Errorf("isToken with byte %#x = %v, want %v", c, got, want)
 		}
+	}
+}
+
+func TestPlainParameters(t *testing.T) {
+	p := parameters{"my-Cluster_1", audit.Hidden}
+	want, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := plainParameters(p).AppendJSON(nil); string(got) != string(want) {
+		t.Errorf("plain parameters are %s, encoding/json makes %s", got, want)
 	}
 }
