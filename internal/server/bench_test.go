@@ -18,6 +18,7 @@ func BenchmarkMiddleware(b *testing.B) {
 	s := mustNew(b, testConfig(b, nothing))
 	h := s.middleware()
 	r := httptest.NewRequest(http.MethodPost, "/clusters/my-cluster/assume-role-for-pod-identity", nil)
+	r = r.WithContext(b.Context()) // it can be cancelled, as that of a connection
 	r.RemoteAddr = "192.0.2.1:40000"
 	r.Header.Set("User-Agent", "aws-sdk-go-v2/1.47.7")
 	w := httptest.NewRecorder()

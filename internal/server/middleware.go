@@ -55,9 +55,8 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer m.metrics.inFlight.Add(-1)
 
 	info := reqctx.Info{ID: reqctx.NewID(), SourceIP: sourceIP(r.RemoteAddr), UserAgent: cut(r.UserAgent(), maxUserAgent), TLS: r.TLS != nil}
-	ctx, cancel := context.WithTimeout(r.Context(), m.timeout)
-	defer cancel()
-	ctx = reqctx.With(ctx, info)
+	ctx := withDeadline(reqctx.With(r.Context(), info), time.Now().Add(m.timeout))
+	defer ctx.end()
 
 	ww, _ := m.writers.Get().(*writer)
 	ww.ResponseWriter, ww.status = w, 0
