@@ -19,6 +19,7 @@ import (
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/policy"
+	"podid/internal/reqctx"
 	"podid/internal/session"
 	"podid/internal/store"
 )
@@ -114,7 +115,7 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 		Tags:  policyTags(g.Tags), Inherited: policyTags(g.inherited()), TransitiveKeys: transitive(g.Tags),
 		RoleSessionName: g.SessionName, ExternalID: g.ExternalID, SourceIdentity: g.SourceIdentity,
 		SourceAccount: g.SourceAccount, SourceARN: g.SourceARN, WebIdentity: g.WebIdentity, Unknown: g.Unknown,
-		Now: s.Now(), SecureTransport: true, RequestedRegion: s.Region,
+		Now: s.Now(), SecureTransport: secure(ctx, g), RequestedRegion: s.Region,
 	}
 	if g.SourceAccount != "" {
 		req.SourceOrgID = s.OrgID
@@ -125,6 +126,7 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 	}
 	if g.WebIdentity != nil {
 		req.Action = policy.ActionAssumeRoleWithWebIdentity
+		req.CallerContext = webContext(ctx, g)
 		return req, nil
 	}
 	if g.Caller.Kind == iam.CallerService {
@@ -138,6 +140,28 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 	s.Callers.CallerKeys(ctx, req.CallerContext, b.Caller)
 	req.Identity, req.Boundary, req.Session, req.HasSession = b.Identity, b.Boundary, b.Session, b.HasSession
 	return req, nil
+}
+
+// secure is aws:SecureTransport. EKS Pod Identity asks from inside; so does a
+// call without an address.
+func secure(ctx context.Context, g *Grant) bool {
+	info := reqctx.From(ctx)
+	return info.TLS || g.Caller.Kind == iam.CallerService || !info.SourceIP.IsValid()
+}
+
+// webContext holds the keys of a caller who has a token and no record of ours:
+// a trust policy may look at where he comes from, too.
+func webContext(ctx context.Context, g *Grant) *policy.Context {
+	k := &policy.Context{}
+	k.SetCaller(g.Principal)
+	info := reqctx.From(ctx)
+	if info.SourceIP.IsValid() {
+		k.Set("aws:SourceIp", info.SourceIP.Unmap().String())
+	}
+	if info.UserAgent != "" {
+		k.Set("aws:UserAgent", info.UserAgent)
+	}
+	return k
 }
 
 func policyTags(in []session.Tag) []policy.Tag {

@@ -4,10 +4,13 @@
 package sts_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"podid/internal/cluster"
 	"podid/internal/controlplane/controlplanetest/roomstest"
 	"podid/internal/fault"
+	"podid/internal/reqctx"
 	"podid/internal/session"
 	"podid/internal/store"
 	"podid/internal/sts"
@@ -258,5 +262,46 @@ func TestStrangersCannotProbePolicies(t *testing.T) {
 	w.DB.Fail(store.ErrUnavailable)
 	if _, err := w.STS.AssumeRoleWithWebIdentity(bg, web(role.ARN(), "x")); !fault.Is(err, fault.InvalidToken) {
 		t.Errorf("what is no token reached the store: %v", err)
+	}
+}
+
+// Trust policies may look at the connection, whoever asks.
+func TestTrustSeesTheConnection(t *testing.T) {
+	w := roomstest.New(t)
+	c := w.Cluster("my-cluster", nil)
+	from := func(ip string, tls bool) context.Context {
+		return reqctx.With(bg, reqctx.Info{SourceIP: netip.MustParseAddr(ip), TLS: tls, UserAgent: "agent/1"})
+	}
+	deny := func(condition string) string {
+		allow := strings.TrimSuffix(strings.Replace(ofCluster(c), `"Statement":{`, `"Statement":[{`, 1), "}")
+		return allow + `,{"Effect":"Deny","Principal":"*","Action":"*","Condition":` + condition + "}]}"
+	}
+	token := c.Sign(c.Claims(sts.AudienceControlPlane))
+	for i, tc := range []struct {
+		condition string
+		ctx       context.Context
+		allowed   bool
+	}{
+		{`{"Bool":{"aws:SecureTransport":"false"}}`, from("192.0.2.1", true), true},
+		{`{"Bool":{"aws:SecureTransport":"false"}}`, from("192.0.2.1", false), false},
+		{`{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, from("192.0.2.1", true), false},
+		{`{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, from("::ffff:192.0.2.1", true), false},
+		{`{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, from("198.51.100.1", true), true},
+		{`{"NotIpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, from("192.0.2.1", true), true},
+		{`{"StringLike":{"aws:UserAgent":"agent/*"}}`, from("192.0.2.1", true), false},
+	} {
+		role := w.Role(fmt.Sprintf("r%d", i), deny(tc.condition), "", nil)
+		if _, err := w.STS.AssumeRoleWithWebIdentity(tc.ctx, web(role.ARN(), token)); (err == nil) != tc.allowed {
+			t.Errorf("%s: %v, want allowed %v", tc.condition, err, tc.allowed)
+		}
+	}
+	w.Role("plain", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"},`+
+		`{"Effect":"Deny","Principal":"*","Action":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`, "", nil)
+	user := w.User("u", roomstest.AllowAll)
+	for tls, want := range map[bool]bool{true: true, false: false} {
+		_, err := w.STS.AssumeRole(from("192.0.2.1", tls), user, sts.AssumeRoleInput{RoleARN: "arn:aws:iam::111122223333:role/plain", SessionName: "me"})
+		if (err == nil) != want {
+			t.Errorf("AssumeRole with TLS %v: %v", tls, err)
+		}
 	}
 }
