@@ -60,7 +60,9 @@ func (k *KeySets) Verify(ctx context.Context, c *Cluster, check func(*jwt.KeySet
 	if err != nil {
 		return err
 	}
-	err = check(set)
+	if err = check(set); err == nil {
+		return nil
+	}
 	var unknown *jwt.UnknownKeyError
 	if !errors.As(err, &unknown) || !c.Discover || k.Refresh == nil {
 		return err

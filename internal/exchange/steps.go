@@ -48,7 +48,9 @@ func findCluster(_ context.Context, e *exchange) error {
 		return fault.New(fault.NotFound, "No cluster found for name: %s.", e.in.ClusterName).WithReason("cluster-not-found")
 	}
 	e.cluster = c
-	e.trace.note("unique id %s, issuer %s", c.UID, c.Issuer)
+	if e.trace != nil {
+		e.trace.note("unique id %s, issuer %s", c.UID, c.Issuer)
+	}
 	return nil
 }
 
@@ -63,7 +65,9 @@ func checkToken(ctx context.Context, e *exchange) error {
 		return err
 	})
 	if err == nil {
-		e.trace.note("pod %s/%s of service account %s", e.claims.Namespace, e.claims.PodName, e.claims.ServiceAccount)
+		if e.trace != nil {
+			e.trace.note("pod %s/%s of service account %s", e.claims.Namespace, e.claims.PodName, e.claims.ServiceAccount)
+		}
 		return nil
 	}
 	var t *satoken.Error
@@ -82,7 +86,9 @@ func checkToken(ctx context.Context, e *exchange) error {
 func checkNode(ctx context.Context, e *exchange) error {
 	reason, message := nodeMismatch(e.cluster, e.callerNode(), e.claims)
 	if reason == "" {
-		e.noteNode()
+		if e.trace != nil {
+			e.noteNode()
+		}
 		return nil
 	}
 	anyNode, err := e.s.Authz.Allowed(ctx, e.caller, e.query(ActionAnyNode))
@@ -153,7 +159,9 @@ func findAssociation(_ context.Context, e *exchange) error {
 			e.claims.Namespace, e.claims.ServiceAccount, e.cluster.Name).WithReason("association-not-found")
 	}
 	e.association = a
-	e.trace.note("%s → %s", a.ID, a.RoleARN)
+	if e.trace != nil {
+		e.trace.note("%s → %s", a.ID, a.RoleARN)
+	}
 	return nil
 }
 

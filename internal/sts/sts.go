@@ -109,9 +109,10 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 	if err != nil {
 		return nil, &fault.Error{Kind: fault.Internal, Reason: "trust-policy-unreadable", Err: err}
 	}
+	roleARN := g.Role.ARN()
 	req := &policy.AssumeRole{
-		Caller: g.Principal, RoleARN: g.Role.ARN(), RoleAccount: g.Role.Account, Action: policy.ActionAssumeRole,
-		Trust: policy.Named{Name: "trust policy of role " + g.Role.Name, ARN: g.Role.ARN(), Doc: trust},
+		Caller: g.Principal, RoleARN: roleARN, RoleAccount: g.Role.Account, Action: policy.ActionAssumeRole,
+		Trust: policy.Named{Name: "trust policy of role " + g.Role.Name, ARN: roleARN, Doc: trust},
 		Tags:  policyTags(g.Tags), Inherited: policyTags(g.inherited()), TransitiveKeys: transitive(g.Tags),
 		RoleSessionName: g.SessionName, ExternalID: g.ExternalID, SourceIdentity: g.SourceIdentity,
 		SourceAccount: g.SourceAccount, SourceARN: g.SourceARN, WebIdentity: g.WebIdentity, Unknown: g.Unknown,

@@ -138,7 +138,7 @@ func (i *Issuer) firstHop(r store.Reader, o *exchange.Order) (hop, error) {
 	g := serviceGrant(o.Cluster, role)
 	g.SessionName, g.Duration, g.Unknown = o.SessionName, Lifetime, unknown(o.Pod)
 	if !o.Association.DisableSessionTags {
-		g.Tags = podTags(o.Cluster, o.Pod)
+		g.Tags = podTags(o.Cluster, g.SourceARN, o.Pod)
 	}
 	g.Origin = session.Origin{ClusterUID: o.Cluster.UID, AssociationID: o.Association.ID, PodUID: o.Pod.UID}
 	if o.Association.TargetRoleARN == "" {
@@ -187,7 +187,9 @@ func findRole(r store.Reader, account, roleARN string) (*iam.Role, error) {
 	case ref.Account != account:
 		reason = "role-other-account"
 	default:
-		if role, ok := iam.FindRole(r, ref.Account, ref.Name); ok && role.ARN() == roleARN {
+		// Name by name, not by the role's own ARN: that would have to be made.
+		role, ok := iam.FindRole(r, ref.Account, ref.Name)
+		if ok && ref == (arn.Role{Partition: role.Partition, Account: role.Account, Path: role.Path, Name: role.Name}) {
 			return role, nil
 		}
 	}
@@ -195,9 +197,9 @@ func findRole(r store.Reader, account, roleARN string) (*iam.Role, error) {
 }
 
 // podTags are the six session tags in AWS' order, all transitive.
-func podTags(c *cluster.Cluster, p exchange.Pod) []session.Tag {
+func podTags(c *cluster.Cluster, clusterARN string, p exchange.Pod) []session.Tag {
 	return []session.Tag{
-		{Key: "eks-cluster-arn", Value: c.ARN(), Transitive: true},
+		{Key: "eks-cluster-arn", Value: clusterARN, Transitive: true},
 		{Key: "eks-cluster-name", Value: c.Name, Transitive: true},
 		{Key: "kubernetes-namespace", Value: p.Namespace, Transitive: true},
 		{Key: "kubernetes-service-account", Value: p.ServiceAccount, Transitive: true},
@@ -231,7 +233,7 @@ func (i *Issuer) CheckRole(ctx context.Context, r store.Reader, c *cluster.Clust
 		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.").WithReason(fault.As(err).Reason)
 	}
 	tagged := i.createGrant(c, role)
-	tagged.Tags = podTags(c, exchange.Pod{Namespace: a.Namespace, ServiceAccount: a.ServiceAccount})
+	tagged.Tags = podTags(c, tagged.SourceARN, exchange.Pod{Namespace: a.Namespace, ServiceAccount: a.ServiceAccount})
 	grants := []*sts.Grant{tagged}
 	if a.DisableSessionTags {
 		// Without tags the conditions on them are not met; sts:TagSession must
