@@ -140,7 +140,7 @@ var importedOnly = []struct {
 	why    string
 }{
 	{"go.etcd.io", []string{"internal/store/etcd", "internal/store/etcdembed", "internal/store/storetest", "internal/controlplane"}, "everybody else sees the store's contract; assembly opens the connection"},
-	{"github.com/go-jose/go-jose", []string{"internal/jwt", "internal/issuer", "internal/dev", "internal/controlplane/controlplanetest"}, "tokens are verified in one place and minted in few"},
+	{"github.com/go-jose/go-jose", []string{"internal/jwt/jwttest", "internal/dev", "internal/controlplane/controlplanetest"}, "internal/jwt verifies; what signs is podid dev and tests"},
 	{"github.com/spf13/cobra", []string{"cmd", "internal/cli", "internal/dev"}, "commands are the business of programs"},
 	{"github.com/vishvananda/netlink", []string{"internal/agent/linklocal"}, "one room changes the node's network"},
 }

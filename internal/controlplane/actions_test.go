@@ -52,9 +52,9 @@ func shaped(op call.Operation) string {
 	}
 	parts := strings.Split(r, " or ")
 	for i, p := range parts {
-		parts[i] = "`" + strings.NewReplacer("{partition}", "${Partition}", "{account}", "${Account}", "{path}{name}", "/${Name}").Replace(strings.ReplaceAll(p, "${", "{")) + "`"
+		parts[i] = "`" + strings.NewReplacer("{partition}", "${Partition}", "{account}", "${Account}", "{path}{name}", "/${Name}").Replace(p) + "`"
 	}
-	return strings.ReplaceAll(strings.Join(parts, " or "), "{", "${")
+	return strings.Join(parts, " or ")
 }
 
 func actionsDocument() string {
@@ -85,6 +85,9 @@ func actionsDocument() string {
 // TestActionsDocument: the document names what the tables name.
 func TestActionsDocument(t *testing.T) {
 	want := actionsDocument()
+	if strings.Contains(want, "$$") || strings.Contains(want, "{path}") {
+		t.Error("a resource is not in the words of the IAM User Guide")
+	}
 	if *update {
 		if err := os.WriteFile(actionsFile, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
