@@ -66,7 +66,7 @@ func (cp *ControlPlane) build() (*services, error) {
 	seals := sealer{cp.root, rand}
 	policies := policy.NewCache(policyCache)
 	scope := store.Scope{Account: acct.ID, Region: acct.Region}
-	fetcher, err := jwks.New(jwks.Options{AllowedPrefixes: s.AllowIssuerCIDRs})
+	fetcher, err := jwks.New(jwks.Options{AllowedPrefixes: s.AllowIssuerCIDRs, JWKSOrigins: s.AllowJWKSOrigins})
 	if err != nil {
 		return nil, err
 	}

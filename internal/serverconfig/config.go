@@ -52,6 +52,7 @@ type Config struct {
 	ClockSkew          time.Duration
 	AssociationLimit   int
 	AllowIssuerCIDRs   []netip.Prefix
+	AllowJWKSOrigins   []string // https://host[:port]
 
 	AuditLog     string // a path, or AuditStdout
 	AuditMaxSize int64  // bytes

@@ -91,6 +91,8 @@ func TestProblems(t *testing.T) {
 		{"skew", "--clock-skew=-1s", "between 1s"},
 		{"associations", "--association-limit=0", "between 1 and"},
 		{"network", "--allow-issuer-cidr=10.0.0.1", "no network"},
+		{"origin with a path", "--allow-jwks-origin=https://keys.example.com/jwks", "write it as https://host or https://host:port"},
+		{"origin without TLS", "--allow-jwks-origin=http://keys.example.com", "write it as https://host or https://host:port"},
 		{"network with host bits", "--allow-issuer-cidr=10.0.0.1/8", "write 10.0.0.0/8, or /32"},
 		{"audit size", "--audit-max-size=1KiB", "64KiB or more"},
 		{"audit size nonsense", "--audit-max-size=big", "no size"},

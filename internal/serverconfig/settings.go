@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -88,6 +89,7 @@ func securitySettings() []setting {
 		{name: "clock-skew", group: g, kind: "duration", def: "5m", usage: "how far the clock of a signature may be off", set: duration(func(c *Config) *time.Duration { return &c.ClockSkew })},
 		{name: "association-limit", group: g, kind: "number", def: "5000", usage: "pod identity associations of one cluster", set: number(func(c *Config) *int { return &c.AssociationLimit })},
 		{name: "allow-issuer-cidr", group: g, kind: "cidr", list: true, usage: "network of OIDC issuers that may be fetched from although it is loopback, link-local or a metadata address", set: prefixes},
+		{name: "allow-jwks-origin", group: g, kind: "url", list: true, usage: "https://host[:port] that an issuer's jwks_uri may point to besides the issuer itself", set: origins},
 	}
 }
 
@@ -166,6 +168,19 @@ func prefixes(c *Config, v []string) error {
 		default:
 			c.AllowIssuerCIDRs = append(c.AllowIssuerCIDRs, p)
 		}
+	}
+	return errors.Join(errs...)
+}
+
+func origins(c *Config, v []string) error {
+	var errs []error
+	for _, s := range v {
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "https" || u.Host == "" || s != "https://"+u.Host {
+			errs = append(errs, fmt.Errorf("%q is no origin: write it as https://host or https://host:port", s))
+			continue
+		}
+		c.AllowJWKSOrigins = append(c.AllowJWKSOrigins, s)
 	}
 	return errors.Join(errs...)
 }
