@@ -126,15 +126,14 @@ func (a *Authenticator) findSession(ctx context.Context, s *sigv4.Signed) (iam.C
 // roleOf finds the role behind a session by its unique id: a role of the same
 // name made later is another role.
 func (a *Authenticator) roleOf(ctx context.Context, sess *session.Session) (*iam.Role, error) {
-	scope := store.Scope{Account: sess.Account, Region: store.Global}
-	if _, role, ok := iam.Roles.FindIndex(a.Store.View(), scope, sess.RoleID); ok {
+	if role, ok := iam.RoleByID(a.Store.View(), sess.Account, sess.RoleID); ok {
 		return role, nil
 	}
 	v, err := a.Store.Fence(ctx)
 	if err != nil {
 		return nil, fault.StoreUnread(err)
 	}
-	if _, role, ok := iam.Roles.FindIndex(v, scope, sess.RoleID); ok {
+	if role, ok := iam.RoleByID(v, sess.Account, sess.RoleID); ok {
 		return role, nil
 	}
 	return nil, fault.New(fault.UnknownAccessKey, "The security token included in the request is invalid.").WithReason("session-role-deleted")

@@ -279,11 +279,8 @@ func (a *Authorizer) sessionPolicies(r store.Reader, inline string, arns []strin
 }
 
 func (a *Authorizer) boundary(r store.Reader, boundaryARN string) (*policy.Named, error) {
-	if boundaryARN == "" {
-		return nil, nil
-	}
-	ref, err := iam.ManagedPolicy(r, boundaryARN)
-	if err != nil {
+	ref, given, err := iam.BoundaryOf(r, boundaryARN)
+	if err != nil || !given {
 		return nil, err
 	}
 	named, err := a.compile(policy.Boundary, []iam.PolicyRef{ref})

@@ -61,7 +61,7 @@ func fenced[T any](ctx context.Context, s store.Store, look func(store.Reader) (
 	}
 	view, err := s.Fence(ctx)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "The store cannot be read.").WithReason("store-unavailable").Because(err)
+		return nil, fault.StoreUnread(err)
 	}
 	v, _ := look(view)
 	return v, nil

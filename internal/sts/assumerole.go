@@ -63,8 +63,7 @@ func (s *Service) assumeRole(ctx context.Context, v *store.View, caller iam.Call
 }
 
 func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput) (*Grant, error) {
-	ref, err := arn.ParseRole(in.RoleARN)
-	if err != nil {
+	if _, err := arn.ParseRole(in.RoleARN); err != nil {
 		return nil, invalid("%s is invalid", in.RoleARN)
 	}
 	if err := checkSession(in.SessionName, in.SourceIdentity, in.ExternalID); err != nil {
@@ -83,6 +82,7 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 		}
 		g.SourceIdentity = caller.Session.SourceIdentity
 	}
+	var err error
 	if g.Tags, err = sessionTags(in.Tags, in.TransitiveKeys, g.inherited()); err != nil {
 		return nil, err
 	}
@@ -90,8 +90,8 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 		return nil, err
 	}
 	// From here on answers depend on which roles there are.
-	role, ok := iam.FindRole(v, ref.Account, ref.Name)
-	if !ok || role.ARN() != in.RoleARN {
+	role, ok := iam.RoleByARN(v, in.RoleARN)
+	if !ok {
 		return nil, denied(caller, "sts:AssumeRole", in.RoleARN)
 	}
 	g.Role = role

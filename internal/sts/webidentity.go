@@ -68,8 +68,7 @@ type proven struct {
 // token: an issuer URL alone identifies nothing. The node in the token becomes
 // the session's node.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityInput) (*WebIdentityResult, error) {
-	ref, err := arn.ParseRole(in.RoleARN)
-	if err != nil {
+	if _, err := arn.ParseRole(in.RoleARN); err != nil {
 		return nil, invalid("%.200s is invalid", in.RoleARN)
 	}
 	if err := checkSession(in.SessionName, "", ""); err != nil {
@@ -98,8 +97,8 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	if err := s.checkSessionPolicies(v, in.Policy, in.PolicyARNs); err != nil {
 		return nil, err
 	}
-	role, ok := iam.FindRole(v, ref.Account, ref.Name)
-	if !ok || role.ARN() != in.RoleARN {
+	role, ok := iam.RoleByARN(v, in.RoleARN)
+	if !ok {
 		return nil, fault.New(fault.AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity").WithReason("role-not-found")
 	}
 	g := &Grant{
