@@ -120,10 +120,10 @@ func (d *Document) weight() int {
 
 func (p *pattern) size() int { return patternSize + len(p.tokens)*tokenSize }
 
-func (a *arnPattern) size() int {
+func (p *arnPattern) size() int {
 	size := arnSize
-	for i := range a.parts {
-		size += len(a.parts[i].tokens) * tokenSize
+	for i := range p.parts {
+		size += len(p.parts[i].tokens) * tokenSize
 	}
 	return size
 }

@@ -22,7 +22,9 @@ func TestCacheMemoryIsBounded(t *testing.T) {
 		"resources": func(i int) string { return one(i, list(`"*"`, 480), "") },
 		"values":    func(i int) string { return one(i, `"*"`, `,"Condition":{"StringLike":{"a:b":`+list(`"*"`, 450)+`}}`) },
 		"ARNs":      func(i int) string { return one(i, `"*"`, `,"Condition":{"ArnLike":{"a:b":`+list(`"*"`, 450)+`}}`) },
-		"stars":     func(i int) string { return one(i, `"*"`, `,"Condition":{"StringLike":{"a:b":["`+strings.Repeat("*a", 900)+`"]}}`) },
+		"stars": func(i int) string {
+			return one(i, `"*"`, `,"Condition":{"StringLike":{"a:b":["`+strings.Repeat("*a", 900)+`"]}}`)
+		},
 		"variables": func(i int) string {
 			return one(i, `"*"`, `,"Condition":{"StringLike":{"a:b":["`+strings.Repeat("${a}", 450)+`"]}}`)
 		},
