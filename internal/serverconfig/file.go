@@ -72,9 +72,8 @@ func (f *Flags) parseFile(path string, text []byte) (map[string]given, []error) 
 		words, err := s.words(fields[name])
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s%w", where, err))
-			continue
 		}
-		out[name] = given{words, where}
+		out[name] = given{words: words, where: where, unread: err != nil}
 	}
 	return out, problems
 }

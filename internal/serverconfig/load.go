@@ -81,8 +81,9 @@ func splitList(s string) []string {
 
 // A given value and the place that it was given at, for messages.
 type given struct {
-	words []string
-	where string
+	words  []string
+	where  string
+	unread bool // its value is of another kind, which has been reported
 }
 
 // Load brings flags, environment, file and defaults together and checks the
@@ -99,6 +100,10 @@ func (f *Flags) Load(env Env) (Config, error) {
 			continue
 		}
 		where[s.name] = g.where
+		if g.unread {
+			bad[s.name] = true
+			continue
+		}
 		if err := s.set(&c, g.words); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", g.where, err))
 			bad[s.name] = true
@@ -124,17 +129,18 @@ func (f *Flags) Load(env Env) (Config, error) {
 // find returns the setting's value from the first place that has one.
 func (f *Flags) find(s setting, env Env, file map[string]given) (given, bool) {
 	if f.set != nil && f.set.Changed(s.name) {
-		return given{orEmpty(s, f.values[s.name].words), "--" + s.name}, true
+		return given{words: orEmpty(s, f.values[s.name].words), where: "--" + s.name}, true
 	}
 	if v, ok := env.lookup(s.env()); ok {
 		words := []string{v}
 		if s.list {
 			words = splitList(v)
 		}
-		return given{orEmpty(s, words), s.env()}, true
+		return given{words: orEmpty(s, words), where: s.env()}, true
 	}
 	if g, ok := file[s.name]; ok {
-		return given{orEmpty(s, g.words), g.where}, true
+		g.words = orEmpty(s, g.words)
+		return g, true
 	}
 	def := s.def
 	switch s.name {
@@ -143,14 +149,14 @@ func (f *Flags) find(s setting, env Env, file map[string]given) (given, bool) {
 	case "region":
 		for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
 			if v, _ := env.lookup(name); v != "" {
-				return given{[]string{v}, name}, true
+				return given{words: []string{v}, where: name}, true
 			}
 		}
 	}
 	if def == "" {
 		return given{}, false
 	}
-	return given{[]string{def}, "default"}, true
+	return given{words: []string{def}, where: "default"}, true
 }
 
 // orEmpty gives a single setting its one word.

@@ -32,7 +32,6 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		`p.yaml:10: plain-http: "yes please" is neither true nor false`,
 		`--association-limit: "many" is no whole number`,
 		`p.yaml:6: log-level: "loud" is no level: use debug, info, warn or error`,
-		`--account-id: required: 12 digits that stand for this installation in every ARN, such as 111122223333; take your AWS account's if policies name it. It cannot be changed later`,
 		`--region: required: the region that clients sign for, such as us-west-2; AWS_REGION does as well`,
 		`--tls-key: needs its certificate: set tls-cert as well`,
 		`--tls-key: cannot be read: open key.pem: file does not exist`,
