@@ -113,7 +113,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		EtcdCert: "c.pem", EtcdKey: "k.pem", RootKeyFile: "/key", SessionKeyRotation: 12 * time.Hour, TokenMaxLife: time.Hour,
 		ClockSkew: time.Minute, AssociationLimit: 9, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"},
-		AuditLog: AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
+		AuditLog:         AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	rows := [][2]string{
 		{"data-dir", "/data"},
