@@ -32,11 +32,7 @@ the file admin-credentials of the data directory. Clients need three settings:
   export AWS_ENDPOINT_URL=https://HOST:8443
   export AWS_CA_BUNDLE=DATA-DIR/tls/ca.crt
   export AWS_SHARED_CREDENTIALS_FILE=DATA-DIR/admin-credentials
-
-Every setting is a flag, an environment variable (PODID_ and the flag's name in capitals)
-or a field of the --config file, in this order of precedence.
-
-` + flags.Usage(),
+`,
 		Example: `  podid server --account-id 111122223333 --region us-west-2
   podid server --config /etc/podid/server.yaml`,
 		Args:          cobra.NoArgs,
@@ -44,6 +40,21 @@ or a field of the --config file, in this order of precedence.
 		SilenceErrors: true,
 	}
 	flags.AddTo(cmd.PersistentFlags())
+	// The settings in their groups, in place of cobra's list of flags.
+	cmd.SetUsageFunc(func(c *cobra.Command) error {
+		if c != cmd {
+			c.SetUsageFunc(nil)
+			return c.Root().UsageFunc()(c)
+		}
+		_, err := fmt.Fprintf(c.OutOrStderr(), "Usage:\n  %s\n  %s COMMAND\n\nExamples:\n%s\n\nCommands:\n", c.UseLine(), c.CommandPath(), c.Example)
+		for _, sub := range c.Commands() {
+			_, err = fmt.Fprintf(c.OutOrStderr(), "  %-14s %s\n", sub.Name(), sub.Short)
+		}
+		if err == nil {
+			_, err = fmt.Fprint(c.OutOrStderr(), "\n", flags.Usage())
+		}
+		return err
+	})
 	load := func(env serverconfig.Env) (controlplane.Config, error) {
 		settings, err := flags.Load(env)
 		if err != nil {
