@@ -133,23 +133,10 @@ func (k SigningKey) sign(message []byte) (out [sha256.Size]byte) {
 	if k.k == nil {
 		return out
 	}
-	return hmacSHA256(k.k, message)
-}
-
-// hmacSHA256 is RFC 2104 for keys of 32 bytes. On the stack, and without the
-// states that crypto/hmac makes to reuse: a message is signed once.
-func hmacSHA256(key *[sha256.Size]byte, message []byte) [sha256.Size]byte {
-	var stack [sha256.BlockSize + 256]byte // a string to sign has about 150 bytes
-	pad := stack[:sha256.BlockSize]
-	copy(pad, key[:])
-	for i := range pad {
-		pad[i] ^= 0x36
-	}
-	inner := sha256.Sum256(append(pad, message...))
-	for i := range pad {
-		pad[i] ^= 0x36 ^ 0x5c
-	}
-	return sha256.Sum256(append(pad, inner[:]...))
+	mac := hmac.New(sha256.New, k.k[:])
+	mac.Write(message)
+	mac.Sum(out[:0])
+	return out
 }
 
 // DeriveKey derives the signing key of a secret access key for a scope.
