@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 
 // environment is an Env of maps.
 func environment(vars, files map[string]string) Env {
-	env := Env{Home: "/home/alice"}
+	env := Env{Home: "/people/alice"}
 	env.Lookup = func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
 	for name := range vars {
 		env.Names = append(env.Names, name)
@@ -54,10 +54,10 @@ var required = []string{"--account-id=111122223333", "--region=us-west-2"}
 
 func defaults() Config {
 	return Config{
-		DataDir: "/home/alice/.podid", AccountID: "111122223333", Region: "us-west-2", Partition: "aws", Listen: ":8443",
+		DataDir: "/people/alice/.podid", AccountID: "111122223333", Region: "us-west-2", Partition: "aws", Listen: ":8443",
 		RequestTimeout: 30 * time.Second, MaxConnections: 10_000, MetricsAddress: "127.0.0.1:9443",
-		RootKeyFile: "/home/alice/.podid/root.key", SessionKeyRotation: 24 * time.Hour, TokenMaxLife: 24 * time.Hour,
-		ClockSkew: 5 * time.Minute, AssociationLimit: 5000, AuditLog: "/home/alice/.podid/audit/audit.log",
+		RootKeyFile: "/people/alice/.podid/root.key", SessionKeyRotation: 24 * time.Hour, TokenMaxLife: 24 * time.Hour,
+		ClockSkew: 5 * time.Minute, AssociationLimit: 5000, AuditLog: "/people/alice/.podid/audit/audit.log",
 		AuditMaxSize: 100 << 20, AuditMaxAge: 24 * time.Hour, AuditKeep: 30, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 }
@@ -70,7 +70,7 @@ func TestDefaults(t *testing.T) {
 	if d := cmp.Diff(defaults(), got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
 		t.Error(d)
 	}
-	if got.TLSDir() != "/home/alice/.podid/tls" {
+	if got.TLSDir() != "/people/alice/.podid/tls" {
 		t.Errorf("TLS directory %s", got.TLSDir())
 	}
 	env := environment(nil, nil)

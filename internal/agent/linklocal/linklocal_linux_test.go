@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -32,8 +33,9 @@ func inNamespace(t *testing.T, test func(t *testing.T)) {
 		defer close(done)
 		runtime.LockOSThread()
 		ns, err := netns.New()
-		if errors.Is(err, unix.EPERM) {
-			// Without the right to make one there is nothing to set an interface up in, nor any way to harm the host.
+		if errors.Is(err, unix.EPERM) && os.Getenv("CI") == "" {
+			// A developer without the right to make one has nothing to set an interface up in. Where CI is set the test
+			// has to run: a pass that tested nothing must not look like one.
 			t.Log("no right to make a network namespace: nothing tested")
 			return
 		}

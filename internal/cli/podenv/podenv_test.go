@@ -24,7 +24,7 @@ func TestBuild(t *testing.T) {
 		want   []string
 	}{
 		{"nothing set", nil, nil, slices.Concat(regions, always)},
-		{"what is no setting of AWS stays", []string{"HOME=/home/a", "PATH=/bin", "EMPTY=", "odd"}, nil, slices.Concat([]string{"HOME=/home/a", "PATH=/bin", "EMPTY=", "odd"}, regions, always)},
+		{"what is no setting of AWS stays", []string{"HOME=/people/a", "PATH=/bin", "EMPTY=", "odd"}, nil, slices.Concat([]string{"HOME=/people/a", "PATH=/bin", "EMPTY=", "odd"}, regions, always)},
 		{"all credentials go", []string{
 			"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_SESSION_TOKEN=c", "AWS_SECURITY_TOKEN=d", "AWS_PROFILE=e", "AWS_DEFAULT_PROFILE=f",
 			"AWS_ROLE_ARN=g", "AWS_WEB_IDENTITY_TOKEN_FILE=h", "AWS_ROLE_SESSION_NAME=i", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=j",
