@@ -144,9 +144,10 @@ func TestRefusalsOfEKSAuth(t *testing.T) {
 			auth := newStubAuth(t)
 			auth.respond(tc.answer)
 			cfg := testConfig(t, auth, io.Discard)
-			cfg.AttemptTimeout = 300 * time.Millisecond
-			if tc.name != "hang" {
-				cfg.AttemptTimeout = 5 * time.Second
+			// Long enough for a slow machine's handshake: a try that ends before it reaches the stub is not counted there.
+			cfg.AttemptTimeout, cfg.TotalTimeout = 5*time.Second, 25*time.Second
+			if tc.name == "hang" {
+				cfg.AttemptTimeout = 1500 * time.Millisecond
 			}
 			a := startAgent(t, cfg)
 			status, body := ask(t, a.Addrs()[0], jwt(nil))
