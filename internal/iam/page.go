@@ -57,7 +57,7 @@ func writeMarker(list, after string) string {
 }
 
 func readMarker(list, marker string) (after string, ok bool) {
-	if len(marker) > maxMarker {
+	if len(marker) > maxMarker || strings.ContainsAny(marker, "\r\n") { // the decoder would skip line ends
 		return "", false
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(marker)

@@ -56,6 +56,8 @@ func FuzzMapPrincipals(f *testing.F) {
 func FuzzMarker(f *testing.F) {
 	f.Add(writeMarker("roles", "a"))
 	f.Add("!")
+	f.Add("MQByb2\nxlcwA0")
+	f.Add("MQByb2xlcwBh\r\n")
 	f.Fuzz(func(t *testing.T, marker string) {
 		if after, ok := readMarker("roles", marker); ok && writeMarker("roles", after) != marker {
 			t.Errorf("%q reads as %q, which is another marker", marker, after)

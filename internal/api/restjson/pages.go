@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 
 	"podid/internal/fault"
 )
@@ -40,6 +41,9 @@ func (p Pages) Token(last string, list ...string) string {
 func (p Pages) After(token string, list ...string) (string, error) {
 	if token == "" {
 		return "", nil
+	}
+	if strings.ContainsAny(token, "\r\n") { // the decoder would skip line ends
+		return "", badPage()
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(b) <= 1+pageMAC || b[0] != pageVersion {

@@ -341,6 +341,7 @@ func TestPages(t *testing.T) {
 		"changed":             func() (string, error) { return p.After(string(flip), "List", "123456789012", "c") },
 		"cut":                 func() (string, error) { return p.After(tok[:10], "List", "123456789012", "c") },
 		"invented":            func() (string, error) { return p.After("1", "List", "123456789012", "c") },
+		"broken into lines":   func() (string, error) { return p.After(tok[:8]+"\n"+tok[8:], "List", "123456789012", "c") },
 		"not of the alphabet": func() (string, error) { return p.After("%%%", "List", "123456789012", "c") },
 	} {
 		if _, err := try(); !fault.Is(err, fault.InvalidParameter) {
