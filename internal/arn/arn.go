@@ -137,3 +137,8 @@ func Association(partition, region, account, cluster, id string) string {
 func AssumedRole(partition, account, role, session string) string {
 	return "arn:" + partition + ":sts::" + account + ":assumed-role/" + role + "/" + session
 }
+
+// FederatedUser formats the ARN of a session that GetFederationToken made.
+func FederatedUser(partition, account, name string) string {
+	return "arn:" + partition + ":sts::" + account + ":federated-user/" + name
+}

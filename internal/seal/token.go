@@ -28,8 +28,11 @@ const (
 
 	// MaxTokenLen is the longest session token in characters.
 	MaxTokenLen = 4096
+	// TokenOverhead is what a token has beside its payload, in bytes, before all
+	// of it is written in base64.
+	TokenOverhead = tokenHeader + tagSize
 	// MaxPayload is the longest payload that fits into a session token, in bytes.
-	MaxPayload = MaxTokenLen/4*3 - tokenHeader - tagSize
+	MaxPayload = MaxTokenLen/4*3 - TokenOverhead
 )
 
 // TokenKey seals session tokens: one root for the tokens' keys, one for the

@@ -10,9 +10,14 @@ import (
 	"time"
 )
 
-// payloadVersion is the first byte of a payload. Another version is another
-// release's and is refused.
-const payloadVersion = 1
+// The first byte of a payload is its version; one that is not among these is
+// another release's and is refused. A session that has nothing of version 2 is
+// written in version 1, which every release reads: while replicas are being
+// replaced, the tokens of pods and agents open on all of them.
+const (
+	payloadVersion = 1
+	payloadLineage = 2 // version 1, then kind, user, chain and padding
+)
 
 // wellKnown are the keys of the six tags of EKS Pod Identity, which travel as
 // one byte. The order is part of the format: append only.
@@ -59,9 +64,38 @@ func (w *writer) tag(t Tag) {
 }
 
 // encode writes s in podid's own compact form: far smaller than JSON, and
-// with nothing in it that a token's 4,096 bytes would be wasted on.
-func encode(dst []byte, s *Session) []byte {
-	w := writer{append(dst, payloadVersion, flags(s))}
+// with nothing in it that a token's 4,096 bytes would be wasted on. The payload
+// is padded to at least atLeast bytes.
+func encode(dst []byte, s *Session, atLeast int) []byte {
+	start := len(dst)
+	out := encodeBase(append(dst, payloadVersion, flags(s)), s)
+	if s.Kind == OfRole && s.UserID == "" && len(s.Chain) == 0 && len(out)-start >= atLeast {
+		return out
+	}
+	out[start] = payloadLineage
+	w := writer{append(out, byte(s.Kind))}
+	w.str(s.UserID)
+	w.b = binary.AppendUvarint(w.b, uint64(len(s.Chain)))
+	for _, a := range s.Chain {
+		w.ancestor(a, s.Account)
+	}
+	missing := max(0, atLeast-(len(w.b)-start)-1) // its length takes a byte at least
+	w.b = binary.AppendUvarint(w.b, uint64(missing))
+	return append(w.b, make([]byte, missing)...)
+}
+
+// ancestor leaves out the account that is the session's own, as it mostly is.
+func (w *writer) ancestor(a Ancestor, account string) {
+	if a.Account == account {
+		a.Account = ""
+	}
+	w.str(a.Account)
+	w.str(a.PrincipalID)
+	w.time(a.Issued)
+}
+
+func encodeBase(dst []byte, s *Session) []byte {
+	w := writer{dst}
 	for _, v := range [...]string{
 		s.Partition, s.Account, s.RoleID, s.RolePath, s.RoleName, s.Name, s.SourceIdentity, s.FederatedProvider, s.Policy,
 		s.Node.ClusterUID, s.Node.Name, s.Node.UID, s.Origin.ClusterUID, s.Origin.AssociationID, s.Origin.PodUID,
@@ -163,10 +197,29 @@ func (r *reader) count() int {
 	return int(n)
 }
 
+// lineage reads what version 2 has beyond version 1.
+func (r *reader) lineage(s *Session) {
+	s.Kind = Kind(r.byte())
+	s.UserID = r.str()
+	if n := r.count(); n > 0 {
+		s.Chain = make([]Ancestor, n)
+		for i := range s.Chain {
+			a := Ancestor{Account: r.str(), PrincipalID: r.str(), Issued: r.time()}
+			if a.Account == "" {
+				a.Account = s.Account
+			}
+			s.Chain[i] = a
+		}
+	}
+	_ = r.str() // padding
+	r.bad = r.bad || s.Kind > Federated
+}
+
 func decode(b []byte) (*Session, error) {
 	r := &reader{b: b}
-	if v := r.byte(); v != payloadVersion {
-		return nil, fmt.Errorf("%w: version %d, this release reads %d", errPayload, v, payloadVersion)
+	version := r.byte()
+	if version != payloadVersion && version != payloadLineage {
+		return nil, fmt.Errorf("%w: version %d, this release reads %d and %d", errPayload, version, payloadVersion, payloadLineage)
 	}
 	f := r.byte()
 	s := &Session{Chained: f&1 != 0}
@@ -188,6 +241,9 @@ func decode(b []byte) (*Session, error) {
 		for i := range s.PolicyARNs {
 			s.PolicyARNs[i] = r.str()
 		}
+	}
+	if version == payloadLineage {
+		r.lineage(s)
 	}
 	if r.bad || len(r.b) != 0 || f > 1 {
 		return nil, errPayload

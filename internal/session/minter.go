@@ -49,11 +49,13 @@ func (m *Minter) Mint(s *Session) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("find primary session key: %w", err)
 	}
-	payload := encode(make([]byte, 0, 768), s)
+	payload := encode(make([]byte, 0, 768), s, payloadFor(s.MinTokenSize))
 	sealed, err := seal.SealToken(k, m.Rand, m.Account, m.aad(), payload)
 	if errors.Is(err, seal.ErrTooLong) {
+		size := tokenSize(len(payload))
 		return Credentials{}, fault.New(fault.PackedPolicyTooLarge,
-			"Packed size of session tags and session policies consumes %d%% of allotted space.", (len(payload)*100+seal.MaxPayload-1)/seal.MaxPayload).WithReason("session-too-large")
+			"Packed size of session tags and session policies consumes %d%% of allotted space: the session token would have %d bytes, %d more than the %d that are allowed.",
+			(len(payload)*100+seal.MaxPayload-1)/seal.MaxPayload, size, size-MaxTokenBytes, MaxTokenBytes).WithReason("session-too-large")
 	}
 	if err != nil {
 		return Credentials{}, fmt.Errorf("seal session: %w", err)
@@ -64,8 +66,14 @@ func (m *Minter) Mint(s *Session) (Credentials, error) {
 	}, nil
 }
 
+// tokenSize is the length of the token of a payload.
+func tokenSize(payload int) int { return (payload + seal.TokenOverhead + 2) / 3 * 4 }
+
+// payloadFor is the payload whose token has at least so many bytes.
+func payloadFor(token int) int { return max(0, (token+3)/4*3-2-seal.TokenOverhead) }
+
 // Utilization is how much of MaxTokenBytes the credentials' token takes, in
-// percent, rounded up: STS' PackedPolicySize.
+// percent, rounded up: STS' SessionTokenUtilization.
 func Utilization(c Credentials) int {
 	return (len(c.SessionToken.Reveal())*100 + MaxTokenBytes - 1) / MaxTokenBytes
 }

@@ -113,7 +113,7 @@ func TestTooLarge(t *testing.T) {
 	s := textbook()
 	s.Policy = strings.Repeat("x", seal.MaxPayload)
 	_, err := m.Mint(s)
-	if !fault.Is(err, fault.PackedPolicyTooLarge) || fault.As(err).Message != "Packed size of session tags and session policies consumes 114% of allotted space." {
+	if !fault.Is(err, fault.PackedPolicyTooLarge) || fault.As(err).Message != "Packed size of session tags and session policies consumes 114% of allotted space: the session token would have 4628 bytes, 532 more than the 4096 that are allowed." {
 		t.Errorf("Mint of a session that does not fit: %v", err)
 	}
 	for n := range 3000 {
@@ -132,6 +132,13 @@ func TestTooLarge(t *testing.T) {
 	t.Error("nothing is too large")
 }
 
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
 func drawSession(t *rapid.T) *Session {
 	text := rapid.StringN(0, 40, 80)
 	when := rapid.Custom(func(t *rapid.T) time.Time {
@@ -144,6 +151,10 @@ func drawSession(t *rapid.T) *Session {
 		Chained: rapid.Bool().Draw(t, "chained"), SourceIdentity: text.Draw(t, "source"), FederatedProvider: text.Draw(t, "provider"),
 		Policy: text.Draw(t, "policy"), Node: Node{text.Draw(t, "c"), text.Draw(t, "n"), text.Draw(t, "u")},
 		Origin: Origin{text.Draw(t, "oc"), text.Draw(t, "oa"), text.Draw(t, "op")},
+	}
+	s.Kind, s.UserID = Kind(rapid.IntRange(0, int(Federated)).Draw(t, "kind")), text.Draw(t, "user")
+	for range rapid.IntRange(0, 3).Draw(t, "chain") {
+		s.Chain = append(s.Chain, Ancestor{or(text.Draw(t, "account of"), s.Account), text.Draw(t, "principal"), when.Draw(t, "issued")})
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "tags") {
 		s.Tags = append(s.Tags, Tag{key.Draw(t, "key"), text.Draw(t, "value"), rapid.Bool().Draw(t, "transitive")})
@@ -159,7 +170,7 @@ func drawSession(t *rapid.T) *Session {
 func TestPayloadRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSession(t)
-		b := encode(nil, s)
+		b := encode(nil, s, rapid.IntRange(0, 2000).Draw(t, "at least"))
 		got, err := decode(b)
 		if err != nil || !reflect.DeepEqual(got, s) {
 			t.Fatalf("decode(encode(%+v)) = %+v, %v", s, got, err)
@@ -175,19 +186,21 @@ func TestPayloadRoundTrip(t *testing.T) {
 }
 
 func TestTruncatedAndForeignPayloads(t *testing.T) {
-	b := encode(nil, textbook())
+	b := encode(nil, textbook(), 0)
 	for n := range b {
 		if s, err := decode(b[:n]); err == nil {
 			t.Fatalf("the first %d of %d bytes read as %+v", n, len(b), s)
 		}
 	}
 	change := func(i int, c byte) []byte { d := bytes.Clone(b); d[i] = c; return d }
-	zero := encode(nil, &Session{})
+	zero := encode(nil, &Session{}, 0)
 	for _, c := range []struct {
 		name string
 		in   []byte
 	}{
-		{"other version", change(0, 2)},
+		{"other version", change(0, 3)},
+		{"version 2 without what it adds", change(0, payloadLineage)},
+		{"unknown kind", append(append([]byte{payloadLineage}, zero[1:]...), byte(Federated)+1, 0, 0, 0)},
 		{"unknown flag", change(1, 2)},
 		{"string longer than the payload", change(2, 0xff)},
 		{"list longer than the payload", append(bytes.Clone(zero[:len(zero)-2]), 0xff, 0xff, 0xff, 0xff, 0x0f)},
@@ -298,16 +311,17 @@ func TestNames(t *testing.T) {
 // Whatever is in an authentic payload, reading it ends, and what reads is
 // written back to something that reads the same.
 func FuzzDecode(f *testing.F) {
-	f.Add(encode(nil, textbook()))
-	f.Add(encode(nil, &Session{}))
-	f.Add(encode(nil, &Session{Chained: true, Tags: []Tag{{"a", "b", false}}, PolicyARNs: []string{"x"}}))
+	f.Add(encode(nil, textbook(), 0))
+	f.Add(encode(nil, &Session{}, 0))
+	f.Add(encode(nil, &Session{Chained: true, Tags: []Tag{{"a", "b", false}}, PolicyARNs: []string{"x"}}, 0))
+	f.Add(encode(nil, &Session{Kind: Federated, UserID: "AIDA1", Chain: []Ancestor{{"", "AROA1", now}}}, 300))
 	f.Add([]byte{payloadVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := decode(b)
 		if err != nil {
 			return
 		}
-		again, err := decode(encode(nil, s))
+		again, err := decode(encode(nil, s, 0))
 		if err != nil || !reflect.DeepEqual(s, again) {
 			t.Fatalf("%+v reads again as %+v, %v", s, again, err)
 		}
@@ -366,10 +380,10 @@ func BenchmarkOpen(b *testing.B) {
 
 func BenchmarkCodec(b *testing.B) {
 	s := textbook()
-	buf := encode(nil, s)
+	buf := encode(nil, s, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = encode(buf[:0], s)
+		buf = encode(buf[:0], s, 0)
 		if _, err := decode(buf); err != nil {
 			b.Fatal(err)
 		}
