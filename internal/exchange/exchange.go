@@ -70,12 +70,14 @@ type Order struct {
 // (explain without a pod).
 type Pod struct{ Namespace, ServiceAccount, Name, UID, Node, NodeUID string }
 
-// Issued is what an Issuer gives. Session is nil when it is not podid's own.
+// Issued is what an Issuer gives. Session and Role are nil when they are not
+// podid's own; Tags are then the session's, as far as the Issuer knows them.
 type Issued struct {
 	RoleARN, AssumedRoleARN, AssumedRoleID string
 	Credentials                            session.Credentials
 	Session                                *session.Session
 	Role                                   *iam.Role
+	Tags                                   []session.Tag
 }
 
 // Request is what an agent sends.
@@ -228,11 +230,13 @@ func (e *exchange) extra() audit.Extra {
 	}
 	if e.issued != nil {
 		x.SessionARN, x.AccessKeyIDIssued = e.issued.AssumedRoleARN, e.issued.Credentials.AccessKeyID
+		tags := e.issued.Tags
 		if s := e.issued.Session; s != nil {
-			x.SessionTags = make([]audit.Tag, len(s.Tags))
-			for i, t := range s.Tags {
-				x.SessionTags[i] = audit.Tag{Key: t.Key, Value: t.Value}
-			}
+			tags = s.Tags
+		}
+		x.SessionTags = make([]audit.Tag, len(tags))
+		for i, t := range tags {
+			x.SessionTags[i] = audit.Tag{Key: t.Key, Value: t.Value}
 		}
 	}
 	return x

@@ -11,6 +11,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what went wrong in the words of the domain, not of a protocol.
@@ -48,13 +49,15 @@ const (
 // caller as it stands. Reason is a stable kebab-case code for people, audit,
 // Events and metrics; empty means the kind says it all. Detail is an
 // explanation (JSON-taggable) for audit and for callers who may see it; it is
-// never sent in an AWS-shaped answer. Err is the cause, for the log.
+// never sent in an AWS-shaped answer. Err is the cause, for the log. RetryAfter,
+// when not 0, is how long another try has no hope.
 type Error struct {
-	Kind    Kind
-	Message string
-	Reason  string
-	Detail  any
-	Err     error
+	Kind       Kind
+	Message    string
+	Reason     string
+	Detail     any
+	Err        error
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string {
@@ -83,6 +86,9 @@ func (e *Error) WithDetail(d any) *Error { e.Detail = d; return e }
 
 // Because sets the cause and returns e.
 func (e *Error) Because(err error) *Error { e.Err = err; return e }
+
+// After sets how long another try has no hope and returns e.
+func (e *Error) After(d time.Duration) *Error { e.RetryAfter = d; return e }
 
 // StoreUnread is the fault of a verb whose store cannot be read, or not be
 // asked for what other replicas have acknowledged.

@@ -109,8 +109,8 @@ func (c *Codec) Result(w http.ResponseWriter, requestID string, op call.Operatio
 	return http.StatusOK, send(w, requestID, http.StatusOK, b)
 }
 
-// Error writes an exception: header x-amzn-ErrorType, body {"message"}. The
-// cause and detail of a fault stay on this side.
+// Error writes an exception: header x-amzn-ErrorType, body {"message"}, and
+// Retry-After in whole seconds where the fault knows it. The cause and detail of a fault stay on this side.
 func (c *Codec) Error(w http.ResponseWriter, requestID string, _ call.Operation, f *fault.Error) (string, int) {
 	e, ok := c.errors[f.Kind]
 	if !ok {
@@ -125,6 +125,9 @@ func (c *Codec) Error(w http.ResponseWriter, requestID string, _ call.Operation,
 	}
 	b := AppendString([]byte(`{"message":`), msg)
 	w.Header()["X-Amzn-Errortype"] = []string{e.Name}
+	if f.RetryAfter > 0 {
+		w.Header()["Retry-After"] = []string{strconv.FormatInt(int64((f.RetryAfter+time.Second-1)/time.Second), 10)}
+	}
 	_ = send(w, requestID, e.Status, append(b, '}')) // the peer is gone: nobody is left to tell
 	return e.Name, e.Status
 }

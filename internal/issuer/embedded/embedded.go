@@ -11,7 +11,6 @@ package embedded
 
 import (
 	"context"
-	"time"
 
 	"podid/internal/arn"
 	"podid/internal/association"
@@ -20,22 +19,12 @@ import (
 	"podid/internal/exchange"
 	"podid/internal/fault"
 	"podid/internal/iam"
+	"podid/internal/issuer"
 	"podid/internal/policy"
 	"podid/internal/session"
 	"podid/internal/store"
 	"podid/internal/sts"
 )
-
-// Lifetimes of issued credentials, by AWS' documentation of EKS Pod Identity:
-// 6 hours with one role, 59 minutes through a target role.
-const (
-	Lifetime       = 6 * time.Hour
-	TargetLifetime = 59 * time.Minute
-)
-
-// unauthorized is what EKS Auth says of a role that it may not assume, whatever
-// the reason.
-const unauthorized = "Unauthorized Exception! EKS does not have permissions to assume the associated role."
 
 // STS is what the issuer needs of the Security Token Service.
 type STS interface {
@@ -126,7 +115,7 @@ func refusal(err error) error {
 		return err
 	}
 	f := *fault.As(err)
-	f.Message = unauthorized
+	f.Message = issuer.Unauthorized
 	return &f
 }
 
@@ -136,9 +125,9 @@ func (i *Issuer) firstHop(r store.Reader, o *exchange.Order) (hop, error) {
 		return hop{}, err
 	}
 	g := serviceGrant(o.Cluster, role)
-	g.SessionName, g.Duration, g.Unknown = o.SessionName, Lifetime, unknown(o.Pod)
+	g.SessionName, g.Duration, g.Unknown = o.SessionName, issuer.Lifetime, issuer.UnknownKeys(o.Pod)
 	if !o.Association.DisableSessionTags {
-		g.Tags = podTags(o.Cluster, g.SourceARN, o.Pod)
+		g.Tags = issuer.PodTags(o.Cluster, g.SourceARN, o.Pod)
 	}
 	g.Origin = session.Origin{ClusterUID: o.Cluster.UID, AssociationID: o.Association.ID, PodUID: o.Pod.UID}
 	if o.Association.TargetRoleARN == "" {
@@ -162,7 +151,7 @@ func (i *Issuer) targetHop(r store.Reader, o *exchange.Order, first hop) (hop, e
 	}
 	g := &sts.Grant{
 		Caller: from, Principal: authz.Principal(from), Role: role,
-		SessionName: o.SessionName, Duration: TargetLifetime, Policy: o.Association.Policy, Unknown: first.grant.Unknown, Origin: sess.Origin,
+		SessionName: o.SessionName, Duration: issuer.TargetLifetime, Policy: o.Association.Policy, Unknown: first.grant.Unknown, Origin: sess.Origin,
 	}
 	if o.Association.DisableSessionTags {
 		g.ExternalID = o.Association.ExternalID
@@ -193,31 +182,7 @@ func findRole(r store.Reader, account, roleARN string) (*iam.Role, error) {
 			return role, nil
 		}
 	}
-	return nil, fault.New(fault.AccessDenied, "%s", unauthorized).WithReason(reason).WithDetail(map[string]string{"role": roleARN})
-}
-
-// podTags are the six session tags in AWS' order, all transitive.
-func podTags(c *cluster.Cluster, clusterARN string, p exchange.Pod) []session.Tag {
-	return []session.Tag{
-		{Key: "eks-cluster-arn", Value: clusterARN, Transitive: true},
-		{Key: "eks-cluster-name", Value: c.Name, Transitive: true},
-		{Key: "kubernetes-namespace", Value: p.Namespace, Transitive: true},
-		{Key: "kubernetes-service-account", Value: p.ServiceAccount, Transitive: true},
-		{Key: "kubernetes-pod-name", Value: p.Name, Transitive: true},
-		{Key: "kubernetes-pod-uid", Value: p.UID, Transitive: true},
-	}
-}
-
-// unknown lists the keys that depend on a pod that is not known.
-func unknown(p exchange.Pod) []string {
-	var out []string
-	if p.Name == "" {
-		out = append(out, "aws:RequestTag/kubernetes-pod-name", "aws:PrincipalTag/kubernetes-pod-name", "sts:RoleSessionName")
-	}
-	if p.UID == "" {
-		out = append(out, "aws:RequestTag/kubernetes-pod-uid", "aws:PrincipalTag/kubernetes-pod-uid")
-	}
-	return out
+	return nil, fault.New(fault.AccessDenied, "%s", issuer.Unauthorized).WithReason(reason).WithDetail(map[string]string{"role": roleARN})
 }
 
 // CheckRole implements association's check at create and update: the role
@@ -233,7 +198,7 @@ func (i *Issuer) CheckRole(ctx context.Context, r store.Reader, c *cluster.Clust
 		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.").WithReason(fault.As(err).Reason)
 	}
 	tagged := i.createGrant(c, role)
-	tagged.Tags = podTags(c, tagged.SourceARN, exchange.Pod{Namespace: a.Namespace, ServiceAccount: a.ServiceAccount})
+	tagged.Tags = issuer.PodTags(c, tagged.SourceARN, exchange.Pod{Namespace: a.Namespace, ServiceAccount: a.ServiceAccount})
 	grants := []*sts.Grant{tagged}
 	if a.DisableSessionTags {
 		// Without tags the conditions on them are not met; sts:TagSession must
@@ -250,7 +215,7 @@ func (i *Issuer) CheckRole(ctx context.Context, r store.Reader, c *cluster.Clust
 
 func (i *Issuer) createGrant(c *cluster.Cluster, role *iam.Role) *sts.Grant {
 	g := serviceGrant(c, role)
-	g.Unknown = append(unknown(exchange.Pod{}), "aws:CurrentTime", "aws:EpochTime")
+	g.Unknown = append(issuer.UnknownKeys(exchange.Pod{}), "aws:CurrentTime", "aws:EpochTime")
 	return g
 }
 

@@ -1,0 +1,123 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package issuer
+
+import (
+	"context"
+	"time"
+
+	"podid/internal/account"
+	"podid/internal/cluster"
+	"podid/internal/fault"
+	"podid/internal/iam"
+	"podid/internal/store"
+)
+
+// IAM actions of this room, on the account.
+const (
+	ActionSet      = "podid:SetAccountIssuer"
+	ActionDescribe = "podid:DescribeAccountIssuer"
+)
+
+// Authorizer answers whether a caller may.
+type Authorizer interface {
+	Authorize(ctx context.Context, c iam.Caller, q iam.Query) error
+}
+
+// Prober asks the STS who the base credentials are.
+type Prober interface {
+	Probe(ctx context.Context, a AWS) (callerARN string, err error)
+}
+
+// Manager holds the verbs on the choice. All fields are required.
+type Manager struct {
+	Store     store.Store
+	Authz     Authorizer
+	Probe     Prober
+	Now       func() time.Time
+	Partition string
+	Region    string // of the STS where none is given
+	First     string // the account whose callers may choose
+}
+
+// Status is an account's choice and, for awssts, what its STS says of the base
+// credentials: their ARN, which roles have to trust, or why it is not known.
+type Status struct {
+	Account string
+	Choice  Choice
+	BaseARN string
+	Problem string
+}
+
+// ARN is the account as a resource of podid's own actions.
+func ARN(partition, id string) string { return "arn:" + partition + ":podid::" + id + ":account/" + id }
+
+// Set replaces the account's choice. Only callers of the first account may,
+// since the base credentials are the server's. An STS that does not answer is
+// not refused: the answer says so, and the choice stands.
+func (m *Manager) Set(ctx context.Context, caller iam.Caller, id string, c Choice) (*Status, error) {
+	if err := m.authorize(ctx, caller, ActionSet, id); err != nil {
+		return nil, err
+	}
+	if caller.Account != m.First {
+		return nil, fault.New(fault.AccessDenied, "Only callers of the first account may choose an account's issuer.").WithReason("not-first-account")
+	}
+	if c.Kind == AWSSTS && c.AWS.Region == "" {
+		c.AWS.Region = m.Region
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c.Modified = m.Now().UTC().Truncate(time.Millisecond)
+	err := cluster.Commit(ctx, m.Store, "set account issuer", func(tx *store.Tx) error {
+		if _, ok := account.Accounts.Get(tx, account.Scope, id); !ok {
+			return noAccount(id)
+		}
+		Choices.Put(tx, scope(id), choiceID, &c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m.status(ctx, id, c), nil
+}
+
+// Describe shows the account's choice to callers of the account itself and of
+// the first one.
+func (m *Manager) Describe(ctx context.Context, caller iam.Caller, id string) (*Status, error) {
+	if err := m.authorize(ctx, caller, ActionDescribe, id); err != nil {
+		return nil, err
+	}
+	if caller.Account != m.First && caller.Account != id {
+		return nil, fault.New(fault.AccessDenied, "Only callers of the first account may see the issuers of other accounts.").WithReason("not-first-account")
+	}
+	v, err := m.Store.Fence(ctx)
+	if err != nil {
+		return nil, fault.StoreUnread(err)
+	}
+	if _, ok := account.Accounts.Get(v, account.Scope, id); !ok {
+		return nil, noAccount(id)
+	}
+	return m.status(ctx, id, Find(v, id)), nil
+}
+
+func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, id string) error {
+	return m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: ARN(m.Partition, id)})
+}
+
+func noAccount(id string) error {
+	return fault.New(fault.NotFound, "There is no account %.40q.", id).WithReason("account-not-found")
+}
+
+func (m *Manager) status(ctx context.Context, id string, c Choice) *Status {
+	out := &Status{Account: id, Choice: c}
+	if c.Kind != AWSSTS {
+		return out
+	}
+	var err error
+	if out.BaseARN, err = m.Probe.Probe(ctx, c.AWS); err != nil {
+		out.Problem = fault.As(err).Message
+	}
+	return out
+}
