@@ -1,10 +1,14 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package account owns the record of an installation's account: its number,
-// partition and region, and which root key its secrets are sealed under. A
-// control plane reads it first: data of another account or another root key is
-// refused before anything is served.
+// Package account owns the accounts of an installation: number, partition and
+// region, and which root key their secrets are sealed under. The first account
+// is made with the installation; a control plane reads it first, and data of
+// another account or another root key is refused before anything is served.
+// Further accounts are made by callers of the first one, and by nobody else.
+// It refuses numbers that were ever in use, and to delete an account that
+// still holds something. Where an account's verbs run is not decided here: see
+// controlplane.
 package account
 
 import (
@@ -14,7 +18,7 @@ import (
 	"podid/internal/store"
 )
 
-// Account is the account that an installation serves.
+// Account is an account that an installation serves.
 type Account struct {
 	ID        string    `cbor:"1,keyasint"` // 12 digits
 	Partition string    `cbor:"2,keyasint"`
@@ -23,6 +27,12 @@ type Account struct {
 	PageKey   []byte    `cbor:"5,keyasint"` // sealed; authenticates page tokens
 	Created   time.Time `cbor:"6,keyasint"`
 	Release   string    `cbor:"7,keyasint"` // that made it
+
+	// By is the account whose caller made this one; empty for the first.
+	By      string    `cbor:"8,keyasint,omitempty"`
+	Name    string    `cbor:"9,keyasint,omitempty"`  // for people; not unique
+	AdminID string    `cbor:"10,keyasint,omitempty"` // unique id of the user that it was made with
+	Closed  time.Time `cbor:"11,keyasint,omitempty"` // when it was deleted; its number is never used again
 }
 
 // Scope is where account records stand: they belong to the installation.
@@ -31,12 +41,23 @@ var Scope = store.Scope{Account: store.System, Region: store.Global}
 // Accounts is the table, by account number.
 var Accounts = store.NewTable[Account]("account", nil)
 
-// Find returns the installation's account, or nil before the first start.
+// Find returns the installation's first account, or nil before the first start.
 func Find(r store.Reader) *Account {
 	for _, a := range Accounts.List(r, Scope, "", "") {
-		return a
+		if a.By == "" {
+			return a
+		}
 	}
 	return nil
+}
+
+// Open returns an account that is there and was not deleted.
+func Open(r store.Reader, id string) (*Account, bool) {
+	a, ok := Accounts.Get(r, Scope, id)
+	if !ok || !a.Closed.IsZero() {
+		return nil, false
+	}
+	return a, true
 }
 
 // Check refuses settings that do not fit the data: each error says what to do.

@@ -86,7 +86,7 @@ func (cp *ControlPlane) firstStart(ctx context.Context) (*account.Account, error
 		if made = account.Find(tx) == nil; !made {
 			return nil
 		}
-		a, err := cp.newAccount()
+		a, err := cp.newAccount(s.AccountID)
 		if err != nil {
 			return err
 		}
@@ -110,20 +110,32 @@ func (cp *ControlPlane) firstStart(ctx context.Context) (*account.Account, error
 	return account.Find(cp.db.View()), nil
 }
 
-func (cp *ControlPlane) newAccount() (*account.Account, error) {
+// newAccount is the record of an account, with a page key of its own. It has
+// the partition and region of this control plane.
+func (cp *ControlPlane) newAccount(id string) (*account.Account, error) {
 	s := cp.cfg.Settings
 	pageKey := make([]byte, 32)
 	if _, err := io.ReadFull(cp.cfg.Rand, pageKey); err != nil {
 		return nil, fmt.Errorf("read randomness: %w", err)
 	}
-	sealed, err := cp.root.Seal(cp.cfg.Rand, pageKey, pageKeyAAD(s.AccountID))
+	sealed, err := cp.root.Seal(cp.cfg.Rand, pageKey, pageKeyAAD(id))
 	if err != nil {
 		return nil, err
 	}
 	return &account.Account{
-		ID: s.AccountID, Partition: s.Partition, Region: s.Region, RootKeyID: cp.root.ID(), PageKey: sealed,
-		Created: cp.cfg.Now(), Release: cp.cfg.Release,
+		ID: id, Partition: s.Partition, Region: s.Region, RootKeyID: cp.root.ID(), PageKey: sealed,
+		Created: cp.cfg.Now().UTC(), Release: cp.cfg.Release,
 	}, nil
+}
+
+// accounts are the verbs on accounts for callers of the account given.
+func (cp *ControlPlane) accounts(authz account.Authorizer, acct *account.Account) *account.Manager {
+	return &account.Manager{
+		Store: cp.db, Authz: authz, Account: acct.ID, First: cp.account.ID, Partition: acct.Partition, Now: cp.cfg.Now,
+		New:   cp.newAccount,
+		Admin: func(tx *store.Tx, id string) (iam.NewKey, error) { return cp.iam(id).Bootstrap(tx, AdminUser) },
+		Holds: holdings,
+	}
 }
 
 func pendingAdminFile(dataDir string) string { return AdminFile(dataDir) + ".pending" }

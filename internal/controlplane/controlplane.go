@@ -54,7 +54,7 @@ type Config struct {
 // Schema lists every table of this release.
 func Schema() *store.Schema {
 	return store.NewSchema(
-		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Policies, cluster.Clusters, association.Associations, association.Requests,
+		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, cluster.Clusters, association.Associations, association.Requests,
 	)
 }
 
@@ -69,7 +69,7 @@ type ControlPlane struct {
 	audit    *audit.Log
 	registry *prometheus.Registry
 	server   *server.Server
-	svc      *services
+	svc      *shared
 
 	background context.CancelFunc
 	group      *errgroup.Group
@@ -101,9 +101,13 @@ func (cp *ControlPlane) open(ctx context.Context) error {
 		return err
 	}
 	cp.svc = svc
+	served, err := cp.newDesks(svc)
+	if err != nil {
+		return err
+	}
 	s := cp.cfg.Settings
 	cp.server, err = server.New(server.Config{
-		Handler: svc.handler(), Listen: s.Listen, PlainHTTP: s.PlainHTTP, AllowPlainHTTP: s.AllowPlainHTTP,
+		Handler: served.handler(), Listen: s.Listen, PlainHTTP: s.PlainHTTP, AllowPlainHTTP: s.AllowPlainHTTP,
 		TLS:            server.TLSConfig{CertFile: s.TLSCert, KeyFile: s.TLSKey, Dir: s.TLSDir(), Names: s.TLSNames},
 		MetricsAddress: s.MetricsAddress, Registry: cp.registry, Checks: cp.checks(), MaxConnections: s.MaxConnections,
 		RequestTimeout: s.RequestTimeout, Log: cp.cfg.Log, Now: cp.cfg.Now, Rand: cp.cfg.Rand,
@@ -153,7 +157,7 @@ func (cp *ControlPlane) Endpoint() string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// Account is the account that is served.
+// Account is the first account, which the installation was made with.
 func (cp *ControlPlane) Account() *account.Account { return cp.account }
 
 // Run serves until ctx ends, then drains requests, stops what runs behind
@@ -163,6 +167,9 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return cp.server.Run(serving) })
 	g.Go(func() error {
 		return cp.svc.ring.Run(serving, func(err error) { cp.cfg.Log.Error("session keys", "err", err) })
+	})
+	g.Go(func() error {
+		return cp.svc.lastUsed.Run(serving, func(err error) { cp.cfg.Log.Error("use of access keys", "err", err) })
 	})
 	g.Go(func() error {
 		// The store's follower ends only when it cannot go on.
@@ -175,12 +182,22 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 			}
 			return err
 		case <-serving.Done():
+			cp.writeLastUsed(ctx)
 			cp.background()
 			return <-done
 		}
 	})
 	err := g.Wait()
 	return errors.Join(err, cp.Close())
+}
+
+// writeLastUsed writes what is known of the use of access keys before the end.
+func (cp *ControlPlane) writeLastUsed(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := cp.svc.lastUsed.Write(ctx); err != nil {
+		cp.cfg.Log.WarnContext(ctx, "use of access keys", "err", err)
+	}
 }
 
 // Close gives everything back. After Run it does nothing.

@@ -10,6 +10,6 @@ import (
 
 // Surface lists everything that the listener serves.
 func Surface() ([]restjson.Route, []awsquery.Service) {
-	v := &services{tokens: &tokenRoute{}}
+	v := &services{shared: &shared{}, tokens: &tokenRoute{}}
 	return v.routes(), v.queries()
 }

@@ -24,7 +24,6 @@ import (
 type discovery struct {
 	store   store.Store
 	fetcher jwks.Discoverer
-	scope   store.Scope
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -47,8 +46,8 @@ func (f finding) isFor(c *cluster.Cluster) bool {
 	return bytes.Equal(f.instead, c.JWKS) && f.modified.Equal(c.Modified)
 }
 
-func newKeySets(s store.Store, f jwks.Discoverer, scope store.Scope, now func() time.Time, log *slog.Logger) *cluster.KeySets {
-	d := &discovery{store: s, fetcher: f, scope: scope, now: now, log: log, sources: map[string]*jwks.Source{}, found: map[string]finding{}}
+func newKeySets(s store.Store, f jwks.Discoverer, now func() time.Time, log *slog.Logger) *cluster.KeySets {
+	d := &discovery{store: s, fetcher: f, now: now, log: log, sources: map[string]*jwks.Source{}, found: map[string]finding{}}
 	return &cluster.KeySets{Refresh: d.refresh}
 }
 
@@ -114,7 +113,7 @@ func (d *discovery) remembered(c *cluster.Cluster) ([]byte, error) {
 
 func (d *discovery) keep(ctx context.Context, c *cluster.Cluster, keys []byte) error {
 	return d.store.Update(ctx, func(tx *store.Tx) error {
-		cur, ok := cluster.Clusters.Get(tx, d.scope, c.Name)
+		cur, ok := cluster.Clusters.Get(tx, c.Scope(), c.Name)
 		if !ok || cur.UID != c.UID {
 			return nil // deleted meanwhile: nothing to keep
 		}
@@ -123,7 +122,7 @@ func (d *discovery) keep(ctx context.Context, c *cluster.Cluster, keys []byte) e
 		}
 		next := *cur
 		next.JWKS, next.Modified = keys, d.now()
-		cluster.Clusters.Put(tx, d.scope, c.Name, &next)
+		cluster.Clusters.Put(tx, c.Scope(), c.Name, &next)
 		return nil
 	})
 }

@@ -60,7 +60,7 @@ func newKeysWorld(t *testing.T, registered []byte) *keysWorld {
 		t: t, now: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC), issuer: &issuerStub{},
 		store: storetest.NewMemory(Schema()), scope: store.Scope{Account: "111122223333", Region: "eu-west-1"},
 	}
-	w.sets = newKeySets(w.store, w.issuer, w.scope, func() time.Time { return w.now }, slog.New(slog.DiscardHandler))
+	w.sets = newKeySets(w.store, w.issuer, func() time.Time { return w.now }, slog.New(slog.DiscardHandler))
 	w.register(registered)
 	return w
 }

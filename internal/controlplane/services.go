@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"podid/internal/account"
 	"podid/internal/api/awsquery"
 	"podid/internal/api/call"
 	"podid/internal/api/eksapi"
@@ -39,53 +40,82 @@ const (
 	maxBody         = 256 << 10 // bytes; the largest legal request is a CreatePolicyVersion of some 130 KiB, escaped
 )
 
-// services are the verbs and the handlers on them.
+// shared is what all accounts of the control plane have in common: who proves
+// and judges callers, under which keys sessions are sealed, what is cached.
+type shared struct {
+	seals    sealer
+	ring     *keyring.Ring
+	minter   *session.Minter
+	policies *policy.Cache
+	fetcher  *jwks.Fetcher
+	keys     *cluster.KeySets
+	authz    *authz.Authorizer
+	authn    *authn.Authenticator
+	lastUsed *iam.LastUsed
+	gate     *call.Gate
+	observe  func(service, operation, code string, status int, took time.Duration)
+}
+
+// services are the verbs of one account and the handlers on them.
 type services struct {
-	ring         *keyring.Ring
-	authz        *authz.Authorizer
-	authn        *authn.Authenticator
+	*shared
+
+	accounts     *account.Manager
 	iam          *iam.Manager
 	clusters     *cluster.Manager
 	associations *association.Manager
 	sts          *sts.Service
 	exchange     *exchange.Service
-	gate         *call.Gate
 	pages        restjson.Pages
 	tokens       *tokenRoute
 	settings     routeSettings
-	observe      func(service, operation, code string, status int, took time.Duration)
 }
 
 type routeSettings struct{ partition, account, region string }
 
-// build makes the verbs, lowest first. Everything is given by name; nothing is
+// build makes what all accounts share. Everything is given by name; nothing is
 // found by itself.
-func (cp *ControlPlane) build() (*services, error) {
+func (cp *ControlPlane) build() (*shared, error) {
 	s, acct := cp.cfg.Settings, cp.account
 	now, rand := cp.cfg.Now, cp.cfg.Rand
-	seals := sealer{cp.root, rand}
-	policies := policy.NewCache(policyCache)
-	scope := store.Scope{Account: acct.ID, Region: acct.Region}
-	fetcher, err := jwks.New(jwks.Options{AllowedPrefixes: s.AllowIssuerCIDRs, JWKSOrigins: s.AllowJWKSOrigins})
+	v := &shared{seals: sealer{cp.root, rand}, ring: cp.ring(acct.ID), policies: policy.NewCache(policyCache)}
+	var err error
+	v.fetcher, err = jwks.New(jwks.Options{AllowedPrefixes: s.AllowIssuerCIDRs, JWKSOrigins: s.AllowJWKSOrigins})
 	if err != nil {
 		return nil, err
 	}
-	pageKey, err := seals.Open(acct.PageKey, pageKeyAAD(acct.ID))
+	v.minter = &session.Minter{Keys: v.ring, Rand: rand, Now: now, Account: acct.ID, Partition: acct.Partition, Opened: new(session.OpenCache)}
+	v.authn = &authn.Authenticator{
+		Store: cp.db, Sessions: v.minter, Sealer: v.seals, Keys: sigv4.NewKeyCache(signingKeyCache), Now: now, Skew: s.ClockSkew, Account: acct.ID, Region: acct.Region,
+	}
+	v.lastUsed = &iam.LastUsed{Store: cp.db, Now: now}
+	v.authn.Uses = v.lastUsed
+	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
+	v.keys = newKeySets(cp.db, v.fetcher, now, cp.cfg.Log)
+	v.gate = &call.Gate{
+		Authn: v.authn, Audit: cp.audit, Log: cp.cfg.Log, Now: now, Region: acct.Region, Account: acct.ID, MaxBody: maxBody,
+		Observed: func(op call.Operation, code string, status int, took time.Duration) {
+			v.observe(op.Service, op.Name, code, status, took)
+		},
+	}
+	return v, nil
+}
+
+// servicesOf makes the verbs of an account, lowest first. They know no other
+// account: a name means what it means there.
+func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*services, error) {
+	s, now, rand := cp.cfg.Settings, cp.cfg.Now, cp.cfg.Rand
+	scope := store.Scope{Account: acct.ID, Region: acct.Region}
+	pageKey, err := common.seals.Open(acct.PageKey, pageKeyAAD(acct.ID))
 	if err != nil {
 		return nil, fmt.Errorf("open the page key: %w", err)
 	}
-
-	v := &services{ring: cp.ring(acct.ID), pages: restjson.Pages{Key: pageKey}, settings: routeSettings{acct.Partition, acct.ID, acct.Region}}
-	minter := &session.Minter{Keys: v.ring, Rand: rand, Now: now, Account: acct.ID, Partition: acct.Partition, Opened: new(session.OpenCache)}
-	v.authn = &authn.Authenticator{
-		Store: cp.db, Sessions: minter, Sealer: seals, Keys: sigv4.NewKeyCache(signingKeyCache), Now: now, Skew: s.ClockSkew, Account: acct.ID, Region: acct.Region,
-	}
-	v.authz = &authz.Authorizer{Store: cp.db, Policies: policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
+	v := &services{shared: common, pages: restjson.Pages{Key: pageKey}, settings: routeSettings{acct.Partition, acct.ID, acct.Region}}
+	v.accounts = cp.accounts(v.authz, acct)
 	v.iam = cp.iam(acct.ID)
-	v.iam.Authz = v.authz
-	keys := newKeySets(cp.db, fetcher, scope, now, cp.cfg.Log)
+	v.iam.Authz, v.iam.LastUsed = v.authz, v.lastUsed
 	v.sts = &sts.Service{
-		Store: cp.db, Callers: v.authz, Policies: policies, Minter: minter, Clusters: keys, Now: now, Rand: rand,
+		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region, OrgID: s.OrgID, MaxLife: s.TokenMaxLife,
 	}
 	issuer := &embedded.Issuer{STS: v.sts}
@@ -93,21 +123,18 @@ func (cp *ControlPlane) build() (*services, error) {
 		Store: cp.db, Authz: v.authz, Roles: issuer, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region, Limit: s.AssociationLimit,
 	}
 	v.clusters = &cluster.Manager{
-		Store: cp.db, Authz: v.authz, Keys: fetcher, Dependents: []cluster.Dependents{v.associations}, Now: now, Rand: rand,
+		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.associations}, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
 	}
 	v.exchange = &exchange.Service{
-		Store: cp.db, Authz: v.authz, Keys: keys, Issuer: issuer, Checker: v.authz, Now: now, Rand: rand, MaxLife: s.TokenMaxLife,
+		Store: cp.db, Authz: v.authz, Keys: v.keys, Issuer: issuer, Checker: v.authz, Now: now, Rand: rand, MaxLife: s.TokenMaxLife,
 		Scope: scope, Partition: acct.Partition,
 	}
 	if cp.cfg.Tokens != nil {
 		v.tokens = &tokenRoute{issuer: cp.cfg.Tokens, authz: v.authz, settings: v.settings}
-	}
-	v.gate = &call.Gate{
-		Authn: v.authn, Audit: cp.audit, Log: cp.cfg.Log, Now: now, Region: acct.Region, Account: acct.ID, MaxBody: maxBody,
-		Observed: func(op call.Operation, code string, status int, took time.Duration) {
-			v.observe(op.Service, op.Name, code, status, took)
-		},
+		if acct.ID != cp.account.ID {
+			v.tokens.issuer = noTokens{} // the process holds the keys of the first account's clusters
+		}
 	}
 	return v, nil
 }
@@ -119,7 +146,7 @@ func (v *services) routes() []restjson.Route {
 		Clusters: v.clusters, Associations: v.associations, Pages: v.pages, Partition: set.partition, Account: set.account, Region: set.region,
 	}
 	auth := &eksauthapi.API{Exchange: v.exchange, Partition: set.partition, Account: set.account, Region: set.region}
-	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange}
+	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
 	if v.tokens != nil {
@@ -134,10 +161,11 @@ func (v *services) queries() []awsquery.Service {
 }
 
 // handler is the one handler: Query services share the path "/", told apart
-// by the signature's scope; all others have paths of their own.
-func (v *services) handler() http.Handler {
-	query := awsquery.New(v.gate, v.queries()...)
-	rest := restjson.New(v.gate, v.routes()...)
+// by the signature's scope; all others have paths of their own. Each operation
+// runs on the services of the caller's account.
+func (d *desks) handler() http.Handler {
+	query := awsquery.New(d.first.gate, d.queries()...)
+	rest := restjson.New(d.first.gate, d.routes()...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" {
 			query.ServeHTTP(w, r)

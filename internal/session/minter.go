@@ -4,6 +4,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type Minter struct {
 	Keys      Keys
 	Rand      io.Reader
 	Now       func() time.Time
-	Account   string // 12 digits; part of the access key id
+	Account   string // 12 digits; part of the access key id of sessions that name none
 	Partition string
 	Opened    *OpenCache // of this Minter alone; nil: every token is opened anew
 }
@@ -50,7 +51,7 @@ func (m *Minter) Mint(s *Session) (Credentials, error) {
 		return Credentials{}, fmt.Errorf("find primary session key: %w", err)
 	}
 	payload := encode(make([]byte, 0, 768), s, payloadFor(s.MinTokenSize))
-	sealed, err := seal.SealToken(k, m.Rand, m.Account, m.aad(), payload)
+	sealed, err := seal.SealToken(k, m.Rand, cmp.Or(s.Account, m.Account), m.aad(), payload)
 	if errors.Is(err, seal.ErrTooLong) {
 		size := tokenSize(len(payload))
 		return Credentials{}, fault.New(fault.PackedPolicyTooLarge,

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package podidapi owns podid's own API on the wire, /podid/v1: what EKS has
-// no operation for, registering self-hosted clusters and their keys, and
-// explaining what an exchange would come to. It is restJson1 like EKS, signed
+// no operation for, registering self-hosted clusters and their keys,
+// explaining what an exchange would come to, and accounts. It is restJson1 like EKS, signed
 // for the service "podid", and every route is an IAM action podid:* on an
 // ARN. It never changes the answer of an AWS-shaped operation. It refuses
 // what it cannot read; rules and authorisation are the verbs'.
@@ -39,6 +39,7 @@ type Explainer interface {
 type API struct {
 	Clusters Clusters
 	Exchange Explainer
+	Accounts Accounts
 }
 
 // Service is the name that requests are signed for.
@@ -49,12 +50,12 @@ const onCluster = "arn:${Partition}:eks:${Region}:${Account}:cluster/${ClusterNa
 // Routes lists the operations.
 func (a *API) Routes() []restjson.Route {
 	const one = "/podid/v1/clusters/{name}"
-	return []restjson.Route{
+	return append(a.accountRoutes(),
 		Route(http.MethodPost, "/podid/v1/clusters", "RegisterCluster", onCluster, false, a.register),
 		Route(http.MethodGet, one, "DescribeCluster", onCluster, true, a.describe),
 		Route(http.MethodPatch, one, "UpdateCluster", onCluster, false, a.update),
 		Route(http.MethodPost, one+"/explain", "Explain", onCluster, true, a.explain),
-	}
+	)
 }
 
 // Route makes a route of this API: the action is podid: and the operation's

@@ -1,0 +1,40 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplane
+
+import (
+	"podid/internal/account"
+	"podid/internal/association"
+	"podid/internal/cluster"
+	"podid/internal/iam"
+	"podid/internal/keyring"
+)
+
+// holdings says of every table what its records mean to an account that is to
+// be deleted. A table that is not here keeps any account with a record of it
+// from being deleted: nothing goes unnoticed.
+var holdings = map[string]account.Holding{
+	cluster.Clusters.Name(): {Noun: "cluster"},
+	association.Associations.Name(): {Noun: "pod identity association", Name: called(func(a *association.Association) string {
+		return a.ClusterName + "/" + a.Namespace + "/" + a.ServiceAccount
+	})},
+	iam.Roles.Name():    {Noun: "role", Name: called(func(r *iam.Role) string { return r.Name })},
+	iam.Users.Name():    {Noun: "user", Name: called(func(u *iam.User) string { return u.Name })},
+	iam.Policies.Name(): {Noun: "policy", Name: called(func(p *iam.Policy) string { return p.Name })},
+	// These go with the account.
+	association.Requests.Name(): {Goes: true},
+	// These are the installation's and in no other account.
+	account.Accounts.Name(): {Noun: "account"},
+	keyring.Keys.Name():     {Noun: "session key"},
+}
+
+// called makes a name of a record of the type.
+func called[T any](name func(*T) string) func(any) string {
+	return func(record any) string {
+		if v, ok := record.(*T); ok {
+			return name(v)
+		}
+		return ""
+	}
+}
