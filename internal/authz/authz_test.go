@@ -32,7 +32,7 @@ const (
 var (
 	now    = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	scope  = store.Scope{Account: account, Region: store.Global}
-	schema = store.NewSchema(iam.Users, iam.Roles, iam.Policies)
+	schema = store.NewSchema(iam.Users, iam.Roles, iam.Groups, iam.Policies)
 	query  = iam.Query{Action: "eks:DescribeCluster", Resource: clusterARN}
 )
 

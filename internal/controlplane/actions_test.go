@@ -166,7 +166,7 @@ func TestEveryRouteAsks(t *testing.T) {
 
 func testQueryAsks(t *testing.T, cp *controlplanetest.ControlPlane, nobody aws.CredentialsProvider, service, version string, op call.Operation) {
 	form := url.Values{
-		"Action": {op.Name}, "RoleName": {"r"}, "UserName": {"podid-admin"}, "PolicyName": {"p"}, "PolicyArn": {"arn:aws:iam::111122223333:policy/p"},
+		"Action": {op.Name}, "RoleName": {"r"}, "UserName": {"podid-admin"}, "GroupName": {"g"}, "PolicyName": {"p"}, "PolicyArn": {"arn:aws:iam::111122223333:policy/p"},
 		"PolicyDocument": {`{"Version":"2012-10-17","Statement":[]}`}, "AssumeRolePolicyDocument": {controlplanetest.JSON(t, podTrust(nil))},
 		"AccessKeyId": {"AKIAIOSFODNN7EXAMPLE"}, "Status": {"Inactive"}, "VersionId": {"v1"}, "RoleArn": {"arn:aws:iam::111122223333:role/r"}, "RoleSessionName": {"me"},
 		"PermissionsBoundary": {"arn:aws:iam::aws:policy/AdministratorAccess"}, "Tags.member.1.Key": {"k"}, "Tags.member.1.Value": {"v"}, "TagKeys.member.1": {"k"}, "Description": {"d"},

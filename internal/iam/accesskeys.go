@@ -45,8 +45,8 @@ func (m *Manager) CreateAccessKey(ctx context.Context, caller Caller, userName s
 	}
 	out := NewKey{Key: key, Secret: plain}
 	err = m.changeUser(ctx, caller, "iam:CreateAccessKey", userName, nil, func(tx *store.Tx, u *User) error {
-		if len(u.Keys) >= maxKeys {
-			return overQuota("AccessKeysPerUser", maxKeys)
+		if limit := m.quota(AccessKeysPerUser); len(u.Keys) >= limit {
+			return overQuota(AccessKeysPerUser, limit)
 		}
 		if _, _, taken := UserByAccessKey(tx, m.Account, key.ID); taken {
 			return fmt.Errorf("draw access key: %s is taken", key.ID)
@@ -89,7 +89,7 @@ func (m *Manager) UpdateAccessKey(ctx context.Context, caller Caller, userName, 
 	if status != "Active" && status != "Inactive" {
 		return constraint("status", status, "satisfy enum value set: [Active, Inactive]")
 	}
-	return m.changeKey(ctx, caller, "iam:UpdateAccessKey", userName, keyID, func(u *User, i int) {
+	return m.changeKey(ctx, caller, "iam:UpdateAccessKey", userName, keyID, func(_ *store.Tx, u *User, i int) {
 		u.Keys[i].Active = status == "Active"
 	})
 }
@@ -97,28 +97,36 @@ func (m *Manager) UpdateAccessKey(ctx context.Context, caller Caller, userName, 
 // DeleteAccessKey removes a key; userName "" is the caller
 // (iam:DeleteAccessKey).
 func (m *Manager) DeleteAccessKey(ctx context.Context, caller Caller, userName, keyID string) error {
-	return m.changeKey(ctx, caller, "iam:DeleteAccessKey", userName, keyID, func(u *User, i int) {
+	return m.changeKey(ctx, caller, "iam:DeleteAccessKey", userName, keyID, func(tx *store.Tx, u *User, i int) {
 		u.Keys = slices.Delete(u.Keys, i, i+1)
+		KeyUses.Delete(tx, m.scope(), keyID)
 	})
 }
 
-func (m *Manager) changeKey(ctx context.Context, caller Caller, action, userName, keyID string, fn func(u *User, i int)) error {
+func (m *Manager) changeKey(ctx context.Context, caller Caller, action, userName, keyID string, fn func(tx *store.Tx, u *User, i int)) error {
 	userName, err := own(caller, userName)
 	if err != nil {
 		return err
 	}
+	if err := checkKeyID(keyID); err != nil {
+		return err
+	}
+	return m.changeUser(ctx, caller, action, userName, nil, func(tx *store.Tx, u *User) error {
+		i := slices.IndexFunc(u.Keys, func(k AccessKey) bool { return k.ID == keyID })
+		if i < 0 {
+			return noAccessKey(keyID)
+		}
+		fn(tx, u, i)
+		return nil
+	})
+}
+
+func checkKeyID(keyID string) error {
 	if err := checkLength("accessKeyId", keyID, 16, 128); err != nil {
 		return err
 	}
 	if !keyIDRE.MatchString(keyID) {
 		return constraint("accessKeyId", keyID, `satisfy regular expression pattern: [\w]+`)
 	}
-	return m.changeUser(ctx, caller, action, userName, nil, func(_ *store.Tx, u *User) error {
-		i := slices.IndexFunc(u.Keys, func(k AccessKey) bool { return k.ID == keyID })
-		if i < 0 {
-			return noAccessKey(keyID)
-		}
-		fn(u, i)
-		return nil
-	})
+	return nil
 }

@@ -5,8 +5,6 @@ package iam
 
 import (
 	"context"
-
-	"podid/internal/policy"
 )
 
 // ListAccountAliases returns no alias: an account here has none
@@ -42,22 +40,18 @@ func (m *Manager) GetAccountSummary(ctx context.Context, caller Caller) ([]Count
 		own++
 		versions += len(p.Versions)
 	}
-	trust := m.TrustPolicyMax
-	if trust == 0 {
-		trust = policy.TrustPolicyMax
-	}
 	return []Count{
-		{"AccessKeysPerUserQuota", maxKeys},
-		{"AssumeRolePolicySizeQuota", trust},
-		{"AttachedPoliciesPerRoleQuota", maxAttached},
-		{"AttachedPoliciesPerUserQuota", maxAttached},
+		{"AccessKeysPerUserQuota", m.quota(AccessKeysPerUser)},
+		{"AssumeRolePolicySizeQuota", m.quota(ACLSizePerRole)},
+		{"AttachedPoliciesPerRoleQuota", m.quota(PoliciesPerRole)},
+		{"AttachedPoliciesPerUserQuota", m.quota(PoliciesPerUser)},
 		{"Policies", own},
-		{"PolicySizeQuota", policy.ManagedPolicyMax},
+		{"PolicySizeQuota", m.quota(PolicySize)},
 		{"PolicyVersionsInUse", versions},
-		{"RolePolicySizeQuota", policy.RoleInlineMax},
+		{"RolePolicySizeQuota", m.quota(RolePolicySize)},
 		{"Roles", roles},
-		{"UserPolicySizeQuota", maxUserInline},
+		{"UserPolicySizeQuota", m.quota(UserPolicySize)},
 		{"Users", users},
-		{"VersionsPerPolicyQuota", maxVersions},
+		{"VersionsPerPolicyQuota", m.quota(VersionsPerPolicy)},
 	}, nil
 }

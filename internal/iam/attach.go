@@ -12,10 +12,10 @@ import (
 	"podid/internal/store"
 )
 
-// What roles and users have in common: attached, inline and boundary policies.
+// What roles, users and groups have in common: attached, inline and boundary policies.
 
 // attach adds a managed policy to a list. One that is there is no error.
-func (m *Manager) attach(tx *store.Tx, list *[]string, policyARN, quota string) error {
+func (m *Manager) attach(tx *store.Tx, list *[]string, policyARN string, quota Quota) error {
 	if err := m.requirePolicy(tx, policyARN); err != nil {
 		return err
 	}
@@ -25,8 +25,8 @@ func (m *Manager) attach(tx *store.Tx, list *[]string, policyARN, quota string) 
 	if slices.Contains(*list, policyARN) {
 		return nil
 	}
-	if len(*list) >= maxAttached {
-		return overQuota(quota, maxAttached)
+	if limit := m.quota(quota); len(*list) >= limit {
+		return overQuota(quota, limit)
 	}
 	*list = append(*list, policyARN)
 	return nil

@@ -31,7 +31,7 @@ func (m *Manager) Bootstrap(tx *store.Tx, userName string) (NewKey, error) {
 }
 
 // ResetKeys puts the user back as Bootstrap made it: one new key instead of
-// all others, AdministratorAccess instead of all other policies, no boundary.
+// all others, AdministratorAccess instead of all other policies, no boundary, no groups.
 // Id, path and tags stay; a user that is gone is made anew. It is for those
 // who hold the data directory, who have locked themselves out.
 func (m *Manager) ResetKeys(tx *store.Tx, userName string) (NewKey, error) {
@@ -40,7 +40,10 @@ func (m *Manager) ResetKeys(tx *store.Tx, userName string) (NewKey, error) {
 		return m.Bootstrap(tx, userName)
 	}
 	u := old.clone()
-	u.Keys, u.Inline, u.Boundary = nil, nil, ""
+	for _, k := range u.Keys {
+		KeyUses.Delete(tx, m.scope(), k.ID)
+	}
+	u.Keys, u.Inline, u.Boundary, u.Groups = nil, nil, "", nil
 	return m.makeAdmin(tx, u)
 }
 

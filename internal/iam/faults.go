@@ -21,6 +21,10 @@ func noUser(name string) error {
 	return fault.New(fault.NotFound, "The user with name %s cannot be found.", name).WithReason("user-not-found")
 }
 
+func noGroup(name string) error {
+	return fault.New(fault.NotFound, "The group with name %s cannot be found.", name).WithReason("group-not-found")
+}
+
 func noPolicy(policyARN string) error {
 	return fault.New(fault.NotFound, "Policy %s was not found.", policyARN).WithReason("policy-not-found")
 }
@@ -47,7 +51,7 @@ func noAccessKey(keyID string) error {
 	return fault.New(fault.NotFound, "The Access Key with id %s cannot be found.", keyID).WithReason("access-key-not-found")
 }
 
-func overQuota(quota string, limit int) error {
+func overQuota(quota Quota, limit int) error {
 	return fault.New(fault.LimitExceeded, "Cannot exceed quota for %s: %d", quota, limit).WithReason("quota-exceeded")
 }
 

@@ -4,10 +4,12 @@
 package iam_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +61,14 @@ func (openSealer) Seal(plain, aad []byte) ([]byte, error) {
 	return fmt.Appendf(nil, "%s|%s", aad, plain), nil
 }
 
+func (openSealer) Open(sealed, aad []byte) ([]byte, error) {
+	plain, ok := bytes.CutPrefix(sealed, append(slices.Clone(aad), '|'))
+	if !ok {
+		return nil, errors.New("sealed for another record")
+	}
+	return plain, nil
+}
+
 type house struct {
 	*iam.Manager
 	asked *asked
@@ -70,7 +80,7 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{
 		asked: &asked{deny: map[string]bool{}}, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
-		store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Policies)),
+		store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses)),
 	}
 	h.Manager = &iam.Manager{
 		Store: h.store, Authz: h.asked, Sealer: openSealer{}, Now: func() time.Time { return h.now },

@@ -17,6 +17,7 @@ import (
 const (
 	prefixRole   = "AROA"
 	prefixUser   = "AIDA"
+	prefixGroup  = "AGPA"
 	prefixPolicy = "ANPA"
 	prefixKey    = "AKIA"
 )

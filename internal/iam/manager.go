@@ -23,10 +23,11 @@ type Authorizer interface {
 // Sealer keeps secrets at rest under the root key, bound to aad.
 type Sealer interface {
 	Seal(plaintext, aad []byte) ([]byte, error)
+	Open(sealed, aad []byte) ([]byte, error)
 }
 
 // Manager holds the verbs. Fields are set once, before use; all are required
-// but TrustPolicyMax.
+// but Quotas and LastUsed.
 type Manager struct {
 	Store     store.Store
 	Authz     Authorizer
@@ -35,9 +36,8 @@ type Manager struct {
 	Rand      io.Reader
 	Partition string
 	Account   string
-	// TrustPolicyMax is the quota on a role's trust policy in characters,
-	// white space not counted; 0 stands for 2048, AWS' default.
-	TrustPolicyMax int
+	Quotas    Quotas    // instead of AWS' defaults
+	LastUsed  *LastUsed // what this process knows of the use of keys
 }
 
 func (m *Manager) scope() store.Scope { return store.Scope{Account: m.Account, Region: store.Global} }

@@ -42,6 +42,9 @@ func (m *Manager) usages(r store.Reader) map[string]Usage {
 	for _, user := range Users.List(r, m.scope(), "", "") {
 		count(user.Attached, user.Boundary)
 	}
+	for _, group := range Groups.List(r, m.scope(), "", "") {
+		count(group.Attached, "")
+	}
 	return out
 }
 
@@ -121,7 +124,7 @@ func (m *Manager) CreatePolicy(ctx context.Context, caller Caller, in CreatePoli
 	if err := m.authorizeCreate(ctx, caller, "iam:CreatePolicy", "iam:TagPolicy", m.arn("policy", path, in.Name), "", in.Tags); err != nil {
 		return PolicyInfo{}, err
 	}
-	if err := checkManaged(in.Document); err != nil {
+	if err := m.checkManaged(in.Document); err != nil {
 		return PolicyInfo{}, err
 	}
 	policyID, err := newID(m.Rand, prefixPolicy)
@@ -136,6 +139,9 @@ func (m *Manager) CreatePolicy(ctx context.Context, caller Caller, in CreatePoli
 	err = m.update(ctx, func(tx *store.Tx) error {
 		if _, ok := Policies.Get(tx, m.scope(), id(in.Name)); ok {
 			return fault.New(fault.AlreadyExists, "A policy called %s already exists. Duplicate names are not allowed.", in.Name).WithReason("policy-exists")
+		}
+		if err := full(m, tx, Policies, PoliciesPerAccount); err != nil {
+			return err
 		}
 		Policies.Put(tx, m.scope(), id(in.Name), p)
 		return nil
@@ -257,7 +263,7 @@ func (m *Manager) TagPolicy(ctx context.Context, caller Caller, policyARN string
 		return err
 	}
 	return m.changePolicy(ctx, caller, "iam:TagPolicy", policyARN, requestKeys(tags), func(_ *store.Tx, p *Policy) (err error) {
-		p.Tags, err = mergeTags(p.Tags, tags, "TagsPerPolicy")
+		p.Tags, err = m.mergeTags(p.Tags, tags, TagsPerPolicy)
 		return err
 	})
 }
@@ -282,8 +288,8 @@ func (m *Manager) ListPolicyTags(ctx context.Context, caller Caller, policyARN s
 	return pageTags("policy-tags", p, pol.Tags)
 }
 
-// Entity is a role or user that a managed policy is used by.
-type Entity struct{ Kind, Name, ID string } // Kind: "Role" or "User"
+// Entity is a group, role or user that a managed policy is used by.
+type Entity struct{ Kind, Name, ID string } // Kind: "Group", "Role" or "User"
 
 // ListEntitiesInput filters the users of a managed policy.
 type ListEntitiesInput struct {
@@ -291,8 +297,8 @@ type ListEntitiesInput struct {
 	Page                                       Page
 }
 
-// ListEntitiesForPolicy returns roles, then users, that the policy is
-// attached to or bounds (iam:ListEntitiesForPolicy).
+// ListEntitiesForPolicy returns groups, then roles, then users, that the
+// policy is attached to or bounds (iam:ListEntitiesForPolicy).
 func (m *Manager) ListEntitiesForPolicy(ctx context.Context, caller Caller, in ListEntitiesInput) (Listing[Entity], error) {
 	none := Listing[Entity]{}
 	prefix, err := checkPathPrefix(in.PathPrefix)
@@ -312,6 +318,11 @@ func (m *Manager) ListEntitiesForPolicy(ctx context.Context, caller Caller, in L
 	}
 	v := m.Store.View()
 	var all []Entity
+	for _, g := range Groups.List(v, m.scope(), "", "") {
+		if (in.Filter == "" || in.Filter == "Group") && uses(g.Path, g.Attached, "") {
+			all = append(all, Entity{"Group", g.Name, g.ID})
+		}
+	}
 	for _, r := range Roles.List(v, m.scope(), "", "") {
 		if (in.Filter == "" || in.Filter == "Role") && uses(r.Path, r.Attached, r.Boundary) {
 			all = append(all, Entity{"Role", r.Name, r.ID})

@@ -72,9 +72,22 @@ func FindPolicy(r store.Reader, account, policyARN string) (*Policy, bool) {
 	return p, true
 }
 
+// UserByID returns a user by its unique id (AIDA…).
+func UserByID(r store.Reader, account, userID string) (*User, bool) {
+	_, u, ok := Users.FindIndex(r, store.Scope{Account: account, Region: store.Global}, userID)
+	return u, ok && u.ID == userID
+}
+
+// GroupByID returns a group by its unique id (AGPA…).
+func GroupByID(r store.Reader, account, groupID string) (*Group, bool) {
+	_, g, ok := Groups.FindIndex(r, store.Scope{Account: account, Region: store.Global}, groupID)
+	return g, ok
+}
+
 // PolicyRef is a policy document and how decisions name it. ARN is empty for
-// inline policies.
-type PolicyRef struct{ Name, ARN, Document string }
+// inline policies; Group is the group that the policy comes from, empty for
+// what is the principal's own.
+type PolicyRef struct{ Name, ARN, Document, Group string }
 
 // ManagedPolicy returns the default version of a managed policy; NotFound
 // when there is none.
@@ -87,7 +100,7 @@ func ManagedPolicy(r store.Reader, policyARN string) (PolicyRef, error) {
 	if !ok {
 		return PolicyRef{}, notAttachable(policyARN)
 	}
-	return PolicyRef{p.Name, policyARN, p.Document()}, nil
+	return PolicyRef{Name: p.Name, ARN: policyARN, Document: p.Document()}, nil
 }
 
 // PoliciesOfRole returns the inline and attached policies of a role.
@@ -95,9 +108,34 @@ func PoliciesOfRole(r store.Reader, role *Role) ([]PolicyRef, error) {
 	return policiesOf(r, role.Inline, role.Attached)
 }
 
-// PoliciesOfUser returns the inline and attached policies of a user.
+// PoliciesOfUser returns the inline and attached policies of a user, then
+// those of the user's groups.
 func PoliciesOfUser(r store.Reader, u *User) ([]PolicyRef, error) {
-	return policiesOf(r, u.Inline, u.Attached)
+	out, err := policiesOf(r, u.Inline, u.Attached)
+	if err != nil {
+		return nil, err
+	}
+	for _, groupID := range u.Groups {
+		g, ok := GroupByID(r, u.Account, groupID)
+		if !ok {
+			// It might hold a denial: nothing may be allowed without it.
+			return nil, &fault.Error{Kind: fault.Internal, Reason: "group-missing", Err: fmt.Errorf("read group %s of user %s: not found", groupID, u.Name)}
+		}
+		refs, err := PoliciesOfGroup(r, g)
+		if err != nil {
+			return nil, err
+		}
+		for _, ref := range refs {
+			ref.Group = g.Name
+			out = append(out, ref)
+		}
+	}
+	return out, nil
+}
+
+// PoliciesOfGroup returns the inline and attached policies of a group.
+func PoliciesOfGroup(r store.Reader, g *Group) ([]PolicyRef, error) {
+	return policiesOf(r, g.Inline, g.Attached)
 }
 
 func policiesOf(r store.Reader, inline []InlinePolicy, attached []string) ([]PolicyRef, error) {

@@ -6,7 +6,6 @@ package iam
 import (
 	"context"
 
-	"podid/internal/policy"
 	"podid/internal/store"
 )
 
@@ -20,7 +19,7 @@ func (m *Manager) AttachRolePolicy(ctx context.Context, caller Caller, role, pol
 		return err
 	}
 	return m.changeRole(ctx, caller, "iam:AttachRolePolicy", role, policyARNKey(policyARN), func(tx *store.Tx, r *Role) error {
-		return m.attach(tx, &r.Attached, policyARN, "PoliciesPerRole")
+		return m.attach(tx, &r.Attached, policyARN, PoliciesPerRole)
 	})
 }
 
@@ -52,7 +51,7 @@ func (m *Manager) PutRolePolicy(ctx context.Context, caller Caller, role, name, 
 		if err := checkInline(document); err != nil {
 			return err
 		}
-		return putInline(&r.Inline, "role", r.Name, name, document, policy.RoleInlineMax)
+		return putInline(&r.Inline, "role", r.Name, name, document, m.quota(RolePolicySize))
 	})
 }
 

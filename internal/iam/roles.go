@@ -48,6 +48,9 @@ func (m *Manager) CreateRole(ctx context.Context, caller Caller, in CreateRoleIn
 		if r.Trust, err = m.storedTrust(tx, in.Trust); err != nil {
 			return err
 		}
+		if err := full(m, tx, Roles, RolesPerAccount); err != nil {
+			return err
+		}
 		Roles.Put(tx, m.scope(), id(in.Name), r)
 		return nil
 	})
@@ -224,7 +227,7 @@ func (m *Manager) TagRole(ctx context.Context, caller Caller, name string, tags 
 		return err
 	}
 	return m.changeRole(ctx, caller, "iam:TagRole", name, requestKeys(tags), func(_ *store.Tx, r *Role) (err error) {
-		r.Tags, err = mergeTags(r.Tags, tags, "TagsPerRole")
+		r.Tags, err = m.mergeTags(r.Tags, tags, TagsPerRole)
 		return err
 	})
 }

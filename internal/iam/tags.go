@@ -81,7 +81,7 @@ func badInput(reason, format string, args ...any) error {
 
 // mergeTags sets tags among have: a key that is there keeps its place and
 // takes the new spelling and value.
-func mergeTags(have, set []Tag, quota string) ([]Tag, error) {
+func (m *Manager) mergeTags(have, set []Tag, quota Quota) ([]Tag, error) {
 	out := slices.Clone(have)
 	for _, t := range set {
 		i := slices.IndexFunc(out, func(o Tag) bool { return strings.EqualFold(o.Key, t.Key) })
@@ -91,8 +91,8 @@ func mergeTags(have, set []Tag, quota string) ([]Tag, error) {
 		}
 		out[i] = t
 	}
-	if len(out) > maxTags {
-		return nil, overQuota(quota, maxTags)
+	if limit := m.quota(quota); len(out) > limit {
+		return nil, overQuota(quota, limit)
 	}
 	return out, nil
 }

@@ -29,12 +29,8 @@ func (m *Manager) checkTrust(text string) error {
 	if _, err := policy.Parse(policy.Trust, text); err != nil {
 		return malformed(err)
 	}
-	limit := m.TrustPolicyMax
-	if limit == 0 {
-		limit = policy.TrustPolicyMax
-	}
-	if policy.Size(text) > limit {
-		return overQuota("ACLSizePerRole", limit)
+	if limit := m.quota(ACLSizePerRole); policy.Size(text) > limit {
+		return overQuota(ACLSizePerRole, limit)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type Tag struct {
 	Value string `cbor:"2,keyasint"`
 }
 
-// InlinePolicy is a policy embedded in a role or user.
+// InlinePolicy is a policy embedded in a role, user or group.
 type InlinePolicy struct {
 	Name     string `cbor:"1,keyasint"`
 	Document string `cbor:"2,keyasint"`
@@ -72,6 +72,7 @@ type User struct {
 	Tags      []Tag          `cbor:"9,keyasint,omitempty"`
 	Keys      []AccessKey    `cbor:"10,keyasint,omitempty"`
 	Created   time.Time      `cbor:"11,keyasint"`
+	Groups    []string       `cbor:"12,keyasint,omitempty"` // ids of groups, in order of joining
 }
 
 // ARN is the user's ARN with its path.
@@ -126,7 +127,7 @@ func userIndex(u *User) []string {
 	for _, k := range u.Keys {
 		keys = append(keys, k.ID)
 	}
-	return keys
+	return append(keys, u.Groups...)
 }
 
 // CallerKind tells users, role sessions and services apart.
@@ -137,6 +138,7 @@ const (
 	CallerUser    CallerKind = iota + 1
 	CallerSession            // a role session
 	CallerService            // podid itself acting as an AWS service, e.g. pods.eks.amazonaws.com
+	CallerFederated          // a session of GetFederationToken: at most the user who vouches and the session's policies
 )
 
 // Caller is who makes a request, as authn has proven it. User and session
@@ -148,9 +150,9 @@ type Caller struct {
 	ARN         string // user ARN, or session ARN
 	UserID      string // AIDA…, or AROA…:session
 	AccessKeyID string
-	User        *User            // for CallerUser
+	User        *User            // for CallerUser, and for CallerFederated the user who vouches
 	Role        *Role            // for CallerSession: the role as it is now
-	Session     *session.Session // for CallerSession
+	Session     *session.Session // for CallerSession and CallerFederated, and for a user with GetSessionToken's credentials
 	Service     string           // for CallerService
 }
 

@@ -15,7 +15,7 @@ func (m *Manager) AttachUserPolicy(ctx context.Context, caller Caller, user, pol
 		return err
 	}
 	return m.changeUser(ctx, caller, "iam:AttachUserPolicy", user, policyARNKey(policyARN), func(tx *store.Tx, u *User) error {
-		return m.attach(tx, &u.Attached, policyARN, "PoliciesPerUser")
+		return m.attach(tx, &u.Attached, policyARN, PoliciesPerUser)
 	})
 }
 
@@ -47,7 +47,7 @@ func (m *Manager) PutUserPolicy(ctx context.Context, caller Caller, user, name, 
 		if err := checkInline(document); err != nil {
 			return err
 		}
-		return putInline(&u.Inline, "user", u.Name, name, document, maxUserInline)
+		return putInline(&u.Inline, "user", u.Name, name, document, m.quota(UserPolicySize))
 	})
 }
 

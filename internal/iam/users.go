@@ -15,6 +15,7 @@ import (
 func (u *User) clone() *User {
 	n := *u
 	n.Inline, n.Attached, n.Tags, n.Keys = slices.Clone(u.Inline), slices.Clone(u.Attached), slices.Clone(u.Tags), slices.Clone(u.Keys)
+	n.Groups = slices.Clone(u.Groups)
 	return &n
 }
 
@@ -55,6 +56,9 @@ func (m *Manager) CreateUser(ctx context.Context, caller Caller, in CreateUserIn
 			return fault.New(fault.AlreadyExists, "User with name %s already exists.", old.Name).WithReason("user-exists")
 		}
 		if err := m.requirePolicy(tx, in.Boundary); err != nil {
+			return err
+		}
+		if err := full(m, tx, Users, UsersPerAccount); err != nil {
 			return err
 		}
 		Users.Put(tx, m.scope(), id(in.Name), u)
@@ -110,8 +114,8 @@ func (m *Manager) ListUsers(ctx context.Context, caller Caller, pathPrefix strin
 	return page("users", p, all, func(u *User) string { return id(u.Name) })
 }
 
-// DeleteUser removes a user that has no keys and policies left
-// (iam:DeleteUser).
+// DeleteUser removes a user that has no keys and policies left and is in no
+// group (iam:DeleteUser).
 func (m *Manager) DeleteUser(ctx context.Context, caller Caller, name string) error {
 	seen, err := m.user(ctx, caller, "iam:DeleteUser", name)
 	if err != nil {
@@ -128,6 +132,8 @@ func (m *Manager) DeleteUser(ctx context.Context, caller Caller, name string) er
 			return conflict("Cannot delete entity, must detach all policies first.")
 		case len(u.Inline) > 0:
 			return conflict("Cannot delete entity, must delete policies first.")
+		case len(u.Groups) > 0:
+			return conflict("Cannot delete entity, must remove users from group first.")
 		}
 		Users.Delete(tx, m.scope(), id(name))
 		return nil
@@ -140,7 +146,7 @@ func (m *Manager) TagUser(ctx context.Context, caller Caller, name string, tags 
 		return err
 	}
 	return m.changeUser(ctx, caller, "iam:TagUser", name, requestKeys(tags), func(_ *store.Tx, u *User) (err error) {
-		u.Tags, err = mergeTags(u.Tags, tags, "TagsPerUser")
+		u.Tags, err = m.mergeTags(u.Tags, tags, TagsPerUser)
 		return err
 	})
 }

@@ -14,19 +14,15 @@ import (
 	"podid/internal/policy"
 )
 
-// Sizes and quotas: IAM User Guide, "IAM and AWS STS quotas", and the IAM
-// service model. Policy sizes do not count white space.
+// Sizes that the IAM service model sets; quotas are in quotas.go.
 const (
 	maxRoleName       = 64
 	maxUserName       = 64
+	maxGroupName      = 128
 	maxPolicyName     = 128
 	maxPath           = 512
 	maxDescription    = 1000
 	maxDocument       = 131072
-	maxUserInline     = 2048
-	maxAttached       = 10
-	maxVersions       = 5
-	maxKeys           = 2
 	minSession        = 3600
 	maxSession        = 43200
 	defaultMaxSession = 3600
@@ -179,15 +175,15 @@ func checkInline(text string) error {
 }
 
 // checkManaged compiles a version of a managed policy.
-func checkManaged(text string) error {
+func (m *Manager) checkManaged(text string) error {
 	if err := checkDocument("policyDocument", text); err != nil {
 		return err
 	}
 	if _, err := policy.ParseManaged(text); err != nil {
 		return malformed(err)
 	}
-	if policy.Size(text) > policy.ManagedPolicyMax {
-		return overQuota("PolicySize", policy.ManagedPolicyMax)
+	if limit := m.quota(PolicySize); policy.Size(text) > limit {
+		return overQuota(PolicySize, limit)
 	}
 	return nil
 }

@@ -65,17 +65,17 @@ func newestFirst(versionID string) string {
 	return fmt.Sprintf("%012d", 999_999_999_999-n)
 }
 
-// CreatePolicyVersion adds a version; at most five are kept
+// CreatePolicyVersion adds a version, up to the quota of five
 // (iam:CreatePolicyVersion).
 func (m *Manager) CreatePolicyVersion(ctx context.Context, caller Caller, policyARN, document string, setDefault bool) (VersionInfo, error) {
 	var out VersionInfo
 	now := m.now()
 	err := m.changePolicy(ctx, caller, "iam:CreatePolicyVersion", policyARN, nil, func(_ *store.Tx, p *Policy) error {
-		if err := checkManaged(document); err != nil {
+		if err := m.checkManaged(document); err != nil {
 			return err
 		}
-		if len(p.Versions) >= maxVersions {
-			return fault.New(fault.LimitExceeded, "A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", maxVersions).
+		if limit := m.quota(VersionsPerPolicy); len(p.Versions) >= limit {
+			return fault.New(fault.LimitExceeded, "A managed policy can have up to %d versions. Before you create a new version, you must delete an existing version.", limit).
 				WithReason("quota-exceeded")
 		}
 		v := PolicyVersion{fmt.Sprintf("v%d", p.NextVersion), document, now}

@@ -91,6 +91,7 @@ func (r *recorder) last() *audit.Event {
 type plain struct{}
 
 func (plain) Seal(b, _ []byte) ([]byte, error) { return b, nil }
+func (plain) Open(b, _ []byte) ([]byte, error) { return b, nil }
 
 type server struct {
 	http.Handler
@@ -102,7 +103,7 @@ func newServer() *server {
 	s := &server{authz: &allow{}, audit: &recorder{}}
 	now := func() time.Time { return time.Date(2026, 11, 22, 10, 11, 12, 0, time.UTC) }
 	m := &iam.Manager{
-		Store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Policies)), Authz: s.authz, Sealer: plain{}, Now: now,
+		Store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses)), Authz: s.authz, Sealer: plain{}, Now: now,
 		Rand: rand.NewChaCha8([32]byte{7}), Partition: "aws", Account: account,
 	}
 	g := &call.Gate{
@@ -387,7 +388,7 @@ func TestGolden(t *testing.T) {
 		{"bad-marker", "Action=ListRoles&Marker=x", 400},
 		{"malformed-policy", "Action=PutRolePolicy&RoleName=web&PolicyName=p&PolicyDocument=%7B", 400},
 		{"quota", "Action=PutRolePolicy&RoleName=web&PolicyName=p&PolicyDocument=" + q(strings.Replace(identity, "s3:GetObject", "s3:"+strings.Repeat("G", 10300), 1)), 409},
-		{"unknown-operation", "Action=CreateGroup&GroupName=g", 400},
+		{"unknown-operation", "Action=CreateSAMLProvider&Name=g", 400},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := post(t, s, tc.form)

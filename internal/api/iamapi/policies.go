@@ -123,6 +123,11 @@ func (a api) deletePolicy(ctx context.Context, c *call.Call, f *awsquery.Form) (
 	return nil, a.iam.DeletePolicy(ctx, c.Caller, f.String("PolicyArn"))
 }
 
+type entityGroup struct {
+	GroupName string
+	GroupID   string `xml:"GroupId"`
+}
+
 type entityRole struct {
 	RoleName string
 	RoleID   string `xml:"RoleId"`
@@ -145,15 +150,18 @@ func (a api) listEntitiesForPolicy(ctx context.Context, c *call.Call, f *awsquer
 		return nil, err
 	}
 	var out struct {
-		PolicyGroups awsquery.List[string]
+		PolicyGroups awsquery.List[entityGroup]
 		PolicyUsers  awsquery.List[entityUser]
 		PolicyRoles  awsquery.List[entityRole]
 		part
 	}
 	for _, e := range l.Items {
-		if e.Kind == "Role" {
+		switch e.Kind {
+		case "Group":
+			out.PolicyGroups.Member = append(out.PolicyGroups.Member, entityGroup{e.Name, e.ID})
+		case "Role":
 			out.PolicyRoles.Member = append(out.PolicyRoles.Member, entityRole{e.Name, e.ID})
-		} else {
+		default:
 			out.PolicyUsers.Member = append(out.PolicyUsers.Member, entityUser{e.Name, e.ID})
 		}
 	}
