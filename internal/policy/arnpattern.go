@@ -13,9 +13,10 @@ const arnParts = 6
 // of the first five colons.
 type arnPattern struct {
 	source string
-	all    bool   // a lone "*"
-	short  bool   // fewer than six parts where those may not be left out: matches nothing
-	stray  bool   // a variable outside the last part of a Resource: matches nothing
+	all    bool // a lone "*"
+	short  bool // fewer than six parts where those may not be left out: matches nothing
+	stray  bool // a variable outside the last part of a Resource: matches nothing
+	typed  wildType
 	vars   int    // variables in all parts
 	prefix string // literal text that every match begins with
 	lead   string // the literal parts at the front, with their colons
@@ -29,13 +30,16 @@ func compileARN(text string, variables bool) arnPattern {
 	return compileARNPattern(text, variables, false)
 }
 
-// compileResource compiles a Resource or NotResource entry. Where short is set,
-// as in all but resource policies, missing parts count as "*". Variables may
-// stand in the last part only.
-func compileResource(text string, variables, short bool) arnPattern {
-	p := compileARNPattern(text, variables, short)
+// compileResource compiles a Resource or NotResource entry. Missing parts count
+// as "*"; in documents on resources only after a trailing star, which AWS lets
+// run beyond its part. Variables may stand in the last part only.
+func compileResource(text string, variables, onResource bool) arnPattern {
+	p := compileARNPattern(text, variables, !onResource || strings.HasSuffix(text, "*"))
 	if variables {
 		p.stray = p.vars > p.parts[arnParts-1].vars
+	}
+	if parts := splitPattern(text, variables); len(parts) == arnParts {
+		p.typed = wildTypeOf(parts[arnParts-1])
 	}
 	return p
 }
@@ -107,7 +111,7 @@ func (p *arnPattern) matchResource(value string, ctx *Context) verdict {
 // match compares a value with the pattern; a value that is no ARN matches nothing.
 func (p *arnPattern) match(value string, ctx *Context) verdict {
 	if p.all {
-		return verdictOf(strings.Count(value, ":") >= arnParts-1)
+		return verdictOf(isARN(value))
 	}
 	if p.short || !strings.HasPrefix(value, p.lead) {
 		return p.mismatch(ctx)
@@ -130,6 +134,9 @@ func (p *arnPattern) match(value string, ctx *Context) verdict {
 	}
 	return result
 }
+
+// isARN reports whether a value has the six parts of an ARN.
+func isARN(value string) bool { return strings.Count(value, ":") >= arnParts-1 }
 
 // mismatch tells a plain mismatch from one that a variable without a value spoils.
 func (p *arnPattern) mismatch(ctx *Context) verdict {

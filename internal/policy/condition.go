@@ -131,6 +131,7 @@ type condition struct {
 	operator
 	quantifier quantifier
 	ifExists   bool
+	deny       bool   // stands in a Deny statement
 	name       string // the operator as written
 	key        keyRef
 	values     []conditionValue
@@ -283,14 +284,20 @@ func (c *condition) evalOne(value string, ctx *Context) verdict {
 	return result
 }
 
-// evalNone is the negated form. A wanted value that cannot be compared makes
-// the condition fail, so that a missing variable never turns "not equal" true.
+// evalNone is the negated form. A wanted value that cannot be compared counts
+// against the caller: in an Allow the condition fails, so that a variable without
+// a value never turns "not equal" into a grant; in a Deny it is not equal, as AWS
+// documents for variables without a value.
 func (c *condition) evalNone(value string, ctx *Context) verdict {
 	result := yes
 	for i := range c.values {
 		switch c.compare(&c.values[i], value, ctx) {
-		case yes, broken:
+		case yes:
 			return no
+		case broken:
+			if !c.deny {
+				return no
+			}
 		case open:
 			result = open
 		}
@@ -307,6 +314,9 @@ func (c *condition) compare(want *conditionValue, value string, ctx *Context) ve
 	case famString:
 		return want.pattern.match(value, ctx)
 	case famARN:
+		if !isARN(value) {
+			return broken
+		}
 		return want.arn.match(value, ctx)
 	case famNumeric:
 		if n, ok := parseDecimal(value); ok {

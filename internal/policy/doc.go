@@ -18,14 +18,19 @@
 // the documents and the facts (Context); a Decision carries the statement that
 // decided, and Explain, a second pass, the conditions that nearly held.
 //
-// Choices where AWS' documentation is open, each covered by a test:
+// Choices where AWS' documentation is open, each covered by a test and with its
+// reasons in docs/compat/policies.md:
 //
 //   - ForAnyValue with IfExists holds when the key is absent.
 //   - ArnLike with a lone "*" matches every well-formed ARN; a shorter pattern
 //     with fewer than six parts matches nothing.
-//   - ARN operators never match a value that is no ARN; the negated ones do.
-//   - Numbers with an exponent are no numbers. A value that cannot be read as the
-//     operator's type makes the condition fail, whether negated or not.
+//   - What cannot be compared (a variable without a value, a value that is not of
+//     the operator's type) counts against the caller: it meets no positive
+//     operator, no negated one of an Allow, and every negated one of a Deny.
+//   - An empty value is no value for a variable; its default is taken.
+//   - An Allow whose Resource leaves the word for the resource's type to a wildcard
+//     allows nothing, except for services whose ARNs have no such word.
+//   - Numbers with an exponent are no numbers.
 //   - "*" as a principal includes service principals, and grants to the session
 //     itself: neither boundary nor session policy limits it by omission.
 //   - A level of resource control policies without any Allow statement is open

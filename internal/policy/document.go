@@ -239,7 +239,7 @@ func compileStatement(raw *rawStatement, d *Document, index int) (statement, err
 	}
 	variables := d.version == VersionCurrent
 	for _, r := range raw.resources {
-		s.resources = append(s.resources, compileResource(r, variables, d.kind != Resource))
+		s.resources = append(s.resources, compileResource(r, variables, d.kind == Resource || d.kind == RCP))
 	}
 	if raw.principal != nil {
 		set, err := compilePrincipals(raw.principal)
@@ -250,7 +250,7 @@ func compileStatement(raw *rawStatement, d *Document, index int) (statement, err
 	}
 	for _, rc := range raw.conditions {
 		c, _ := parseOperator(rc.operator) // validated
-		c.key = newKeyRef(rc.key)
+		c.key, c.deny = newKeyRef(rc.key), s.deny
 		for _, v := range rc.values {
 			c.values = append(c.values, c.compileValue(v, variables))
 		}

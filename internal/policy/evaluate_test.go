@@ -202,7 +202,8 @@ func TestConditions(t *testing.T) {
 		}, true},
 		{"ARN star", `{"ArnLike":{"k":"*"}}`, one("k", "arn:aws:s3:::b"), true},
 		{"ARN star, no ARN", `{"ArnLike":{"k":"*"}}`, one("k", "b"), false},
-		{"ARN no ARN, negated", `{"ArnNotLike":{"k":"arn:aws:s3:::b"}}`, one("k", "b"), true},
+		{"ARN no ARN, negated", `{"ArnNotLike":{"k":"arn:aws:s3:::b"}}`, one("k", "b"), false},
+		{"ARN of fewer parts, negated", `{"ArnNotLike":{"k":"arn:aws:s3"}}`, one("k", "arn:aws:s3:::b"), true},
 		{"ARN star does not cross colons", `{"ArnLike":{"k":"arn:aws:*:cluster/c"}}`, one("k", "arn:aws:eks:r:1:cluster/c"), false},
 		{"ARN last part may hold colons", `{"ArnLike":{"k":"arn:aws:x:r:1:a*z"}}`, one("k", "arn:aws:x:r:1:a:b:z"), true},
 		{"variable missing in one of two values", `{"StringEquals":{"k":["${nothing}","a"]}}`, one("k", "a"), true},
@@ -274,10 +275,12 @@ func TestResources(t *testing.T) {
 		}
 	})
 	t.Run("short ARN in a resource policy", func(t *testing.T) {
-		r := named(t, Resource, `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"arn:aws:s3*"}`)
-		in := Input{Principal: UserPrincipal(userBob), Action: "s3:GetObject", Resource: "arn:aws:s3:::b", ResourcePolicy: &r}
-		if Evaluate(&in).Allowed {
-			t.Error("missing parts counted as stars")
+		for pattern, want := range map[string]bool{"arn:aws:s3": false, "arn:aws:s3*": true, "arn:aws:*": true, "arn:aws:e*": false} {
+			r := named(t, Resource, `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"`+pattern+`"}`)
+			in := Input{Principal: UserPrincipal(userBob), Action: "s3:GetObject", Resource: "arn:aws:s3:::b", ResourcePolicy: &r}
+			if got := Evaluate(&in).Allowed; got != want {
+				t.Errorf("%s: allowed %v, want %v", pattern, got, want)
+			}
 		}
 	})
 }

@@ -73,11 +73,16 @@ func (s *statement) matchResource(in *Input) verdict {
 		}
 		switch s.resources[i].matchResource(in.Resource, in.Context) {
 		case yes:
+			if !s.notResource && !s.deny && !s.resources[i].typeNamed(in.Resource) {
+				continue
+			}
 			return verdictOf(!s.notResource)
 		case open:
 			result = open
 		case broken:
-			if s.notResource {
+			// Nothing can be excepted by it. AWS documents that it matches no
+			// resource; a grant of everything does not follow from that here.
+			if s.notResource && !s.deny {
 				return no
 			}
 		}

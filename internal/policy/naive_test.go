@@ -87,21 +87,26 @@ func (n *naive) matches(s naiveStatement) bool {
 	if s.Action != nil && !anyAction(s.Action) || s.NotAction != nil && anyAction(s.NotAction) {
 		return false
 	}
-	if s.Resource != nil && !slices.ContainsFunc(s.Resource, func(p string) bool { return n.arn(p, n.resource, true) }) {
+	deny := s.Effect == "Deny"
+	if s.Resource != nil && !slices.ContainsFunc(s.Resource, func(p string) bool { return n.arn(p, n.resource, true) && (deny || !naiveTypeWildcard.MatchString(p)) }) {
 		return false
 	}
-	if s.NotResource != nil && slices.ContainsFunc(s.NotResource, func(p string) bool { return n.unresolved(p) || n.arn(p, n.resource, true) }) {
+	if s.NotResource != nil && slices.ContainsFunc(s.NotResource, func(p string) bool { return !deny && n.unresolved(p) || n.arn(p, n.resource, true) }) {
 		return false
 	}
 	for op, keys := range s.Condition {
 		for key, want := range keys {
-			if !n.condition(op, strings.ToLower(key), want) {
+			if !n.condition(op, strings.ToLower(key), want, deny) {
 				return false
 			}
 		}
 	}
 	return true
 }
+
+// naiveTypeWildcard finds patterns for EC2, of whose ARNs all begin their last
+// part with a type, that leave the type open.
+var naiveTypeWildcard = regexp.MustCompile(`^arn:[^:]*:ec2:[^:]*:[^:]*:[^/]*[*?][^/]*/`)
 
 var naiveVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
@@ -131,9 +136,9 @@ func (n *naive) expression(pattern string, wildcards bool) (string, bool) {
 		key, def, hasDefault := strings.Cut(name, ", ")
 		values, present := n.ctx[strings.ToLower(key)]
 		switch {
-		case present && !n.multi[strings.ToLower(key)]:
+		case present && !n.multi[strings.ToLower(key)] && values[0] != "":
 			b.WriteString(regexp.QuoteMeta(values[0]))
-		case (!present || len(values) == 0) && hasDefault:
+		case (!present || len(values) == 0 || !n.multi[strings.ToLower(key)]) && hasDefault:
 			b.WriteString(regexp.QuoteMeta(strings.Trim(def, "'")))
 		default:
 			ok = false
@@ -184,7 +189,7 @@ func (n *naive) arn(pattern, value string, short bool) bool {
 	return true
 }
 
-func (n *naive) condition(op, key string, want []string) bool {
+func (n *naive) condition(op, key string, want []string, deny bool) bool {
 	values, present := n.ctx[key]
 	present = present && len(values) > 0
 	if op == "Null" {
@@ -201,7 +206,7 @@ func (n *naive) condition(op, key string, want []string) bool {
 		if !negated {
 			return slices.ContainsFunc(want, func(w string) bool { return n.compare(base, w, value) })
 		}
-		return !slices.ContainsFunc(want, func(w string) bool { return n.incomparable(base, w, value) || n.compare(base, w, value) })
+		return !slices.ContainsFunc(want, func(w string) bool { return !deny && n.incomparable(base, w, value) || n.compare(base, w, value) })
 	}
 	nothing := !slices.ContainsFunc(values, func(v string) bool { return v != "" })
 	switch {
@@ -231,7 +236,7 @@ func (n *naive) incomparable(op, want, value string) bool {
 		_, b := naiveTime(value)
 		return a != nil || b != nil
 	}
-	return n.unresolved(want)
+	return n.unresolved(want) || op == "ArnLike" && strings.Count(value, ":") < 5
 }
 
 // naiveTime reads RFC 3339 and epoch seconds, all that the generator draws.

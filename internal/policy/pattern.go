@@ -140,7 +140,7 @@ func shapeOf(tokens []token) patternShape {
 }
 
 // parseVariable reads one ${...} at the start of s: an escaped character, or a
-// key with an optional default in single quotes. n is the length it takes.
+// key with an optional default, after a comma and a space, in single quotes. n is the length it takes.
 func parseVariable(s string) (tok token, n int, ok bool) {
 	end := variableEnd(s)
 	if end < 0 {
@@ -155,11 +155,8 @@ func parseVariable(s string) (tok token, n int, ok bool) {
 	}
 	tok = token{kind: tokVariable}
 	key := body
-	if at := strings.IndexByte(body, ','); at >= 0 {
-		def := strings.TrimSpace(body[at+1:])
-		if len(def) >= 2 && def[0] == '\'' && def[len(def)-1] == '\'' {
-			key, tok.text, tok.hasDefault = body[:at], def[1:len(def)-1], true
-		}
+	if name, def, ok := strings.Cut(body, ", '"); ok && strings.HasSuffix(def, "'") {
+		key, tok.text, tok.hasDefault = name, strings.TrimSuffix(def, "'"), true
 	}
 	tok.key = newKeyRef(strings.TrimSpace(key))
 	return tok, end + 1, true
@@ -224,7 +221,8 @@ func (p *pattern) matchGlob(value string, ctx *Context) verdict {
 	return verdictOf(p.glob(value, vars))
 }
 
-// resolve appends the value of every variable in order.
+// resolve appends the value of every variable in order. An empty value is none,
+// as AWS has it: a tag left empty must not turn ${tag}* into a lone star.
 func (p *pattern) resolve(vars []string, ctx *Context) ([]string, verdict) {
 	result := yes
 	for i := range p.tokens {
@@ -236,9 +234,9 @@ func (p *pattern) resolve(vars []string, ctx *Context) ([]string, verdict) {
 		case e != nil && e.unknown:
 			result = open
 			vars = append(vars, "")
-		case e != nil && !e.multi:
+		case e != nil && !e.multi && e.value != "":
 			vars = append(vars, e.value)
-		case (e == nil || e.empty()) && tok.hasDefault:
+		case (e == nil || !e.multi || e.empty()) && tok.hasDefault:
 			vars = append(vars, tok.text)
 		default:
 			return vars, broken

@@ -19,6 +19,7 @@ var (
 	genResources = rapid.SliceOfN(rapid.SampledFrom([]string{
 		"*", "arn:aws:s3:::b/*", "arn:aws:s3:::b/k", "arn:aws:s3*", "arn:aws:s3:::?/*", "arn:aws:s3:::b/${aws:username}",
 		"arn:aws:s3:::b/${missing, 'k'}", "arn:aws:s3:::b/${missing}", "arn:aws:s3:::b/${*}", "arn:aws:*:b/k",
+		"arn:aws:ec2:*:*:*/i", "arn:aws:ec2:r:1:inst*/i", "arn:aws:ec2:r:1:*", "arn:aws:ec2:r:1:inst*", "arn:aws:ec2:r:1:instance/?",
 	}), 1, 2)
 	genPrincipals = rapid.SliceOfN(rapid.SampledFrom([]string{"*", acct, other, roleApp, sessApp, userBob}), 1, 2)
 	genKeys       = []string{"aws:username", "tag", "TAG", "list", "number", "when", "flag", "arn", "absent", "empty"}
@@ -88,7 +89,7 @@ func drawScene(t *rapid.T) *scene {
 	sc.in = Input{
 		Principal: rapid.SampledFrom([]Principal{SessionPrincipal(roleApp, sessApp), UserPrincipal(userBob)}).Draw(t, "caller"),
 		Action:    rapid.SampledFrom([]string{"s3:GetObject", "s3:PutObject", "ec2:RunInstances"}).Draw(t, "action"),
-		Resource:  rapid.SampledFrom([]string{"arn:aws:s3:::b/k", "arn:aws:s3:::b/*", "arn:aws:s3:::c/k", "*"}).Draw(t, "resource"),
+		Resource:  rapid.SampledFrom([]string{"arn:aws:s3:::b/k", "arn:aws:s3:::b/*", "arn:aws:s3:::c/k", "arn:aws:ec2:r:1:instance/i", "*"}).Draw(t, "resource"),
 		Context:   &Context{},
 	}
 	sc.in.ResourceAccount = rapid.SampledFrom([]string{acct, acct, other}).Draw(t, "owner")

@@ -114,9 +114,6 @@ func (s *rawStatement) readElement(name string, value *node) error {
 	switch name {
 	case "Sid":
 		s.sid, s.hasSid, ok = value.text, true, value.kind == nodeString
-		if ok && !alphanumeric(s.sid) {
-			return errors.New("element Sid holds characters other than A-Z, a-z and 0-9")
-		}
 	case "Effect":
 		s.effect, ok = value.text, value.kind == nodeString
 	case "Action", "NotAction":

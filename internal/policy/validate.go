@@ -14,6 +14,7 @@ const (
 	msgVersion         = "Policy document must be version 2012-10-17 or greater."
 	msgLegacy          = "The policy failed legacy parsing"
 	msgSid             = "Statement IDs (SID) in a single policy must be unique."
+	msgSidCharacters   = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
 	msgNoActions       = "Policy statement must contain actions."
 	msgNoResources     = "Policy statement must contain resources."
 	msgActionPrefix    = "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
@@ -78,8 +79,8 @@ func (d *rawDocument) checkLegacy() error {
 
 func (d *rawDocument) variables() bool { return d.version == VersionCurrent }
 
-// legacyResource refuses ARNs with an empty vendor, and those with a vendor and
-// further parts, none a wildcard, but fewer than six.
+// legacyResource refuses ARNs with an empty vendor, and those of fewer than six
+// parts in which one is empty and none a wildcard.
 func legacyResource(r string, variables bool) bool {
 	parts := splitPattern(r, variables)
 	if len(parts) < 4 || !knownPartition(parts[1]) {
@@ -88,11 +89,21 @@ func legacyResource(r string, variables bool) bool {
 	if parts[2] == "" {
 		return false
 	}
-	return len(parts) == arnParts || strings.ContainsAny(r, "*?")
+	return len(parts) == arnParts || !strings.Contains(r, "::") || strings.ContainsAny(r, "*?")
 }
 
+// checkSids takes what sids are made of before whether they are unique. Documents
+// on other resources than roles may have blanks in them.
 func (d *rawDocument) checkSids() error {
 	seen := map[string]bool{}
+	if err := d.each(func(s *rawStatement) error {
+		if d.kind != Resource && !alphanumeric(s.sid) {
+			return &MalformedError{Message: msgSidCharacters, Cause: "Sid " + s.sid}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	return d.each(func(s *rawStatement) error {
 		if s.hasSid && s.sid != "" && seen[s.sid] {
 			return &MalformedError{Message: msgSid, Cause: "Sid " + s.sid}
