@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"podid/internal/account"
+	"podid/internal/arn"
 	"podid/internal/cluster"
 	"podid/internal/fault"
 	"podid/internal/iam"
@@ -30,7 +31,8 @@ type Prober interface {
 	Probe(ctx context.Context, a AWS) (callerARN string, err error)
 }
 
-// Manager holds the verbs on the choice. All fields are required.
+// Manager holds the verbs on the choice, for callers of one account. All
+// fields are required.
 type Manager struct {
 	Store     store.Store
 	Authz     Authorizer
@@ -38,7 +40,8 @@ type Manager struct {
 	Now       func() time.Time
 	Partition string
 	Region    string // of the STS where none is given
-	First     string // the account whose callers may choose
+	Account   string // of the callers
+	First     string // the only one whose callers may choose
 }
 
 // Status is an account's choice and, for awssts, what its STS says of the base
@@ -50,18 +53,20 @@ type Status struct {
 	Problem string
 }
 
-// ARN is the account as a resource of podid's own actions.
-func ARN(partition, id string) string { return "arn:" + partition + ":podid::" + id + ":account/" + id }
+func (m *Manager) arn(id string) string {
+	return "arn:" + m.Partition + ":podid::" + m.Account + ":account/" + id
+}
 
 // Set replaces the account's choice. Only callers of the first account may,
-// since the base credentials are the server's. An STS that does not answer is
-// not refused: the answer says so, and the choice stands.
+// whatever their policies say, since the base credentials are the server's. An
+// STS that does not answer is no error: the status says so, the choice stands.
 func (m *Manager) Set(ctx context.Context, caller iam.Caller, id string, c Choice) (*Status, error) {
 	if err := m.authorize(ctx, caller, ActionSet, id); err != nil {
 		return nil, err
 	}
-	if caller.Account != m.First {
-		return nil, fault.New(fault.AccessDenied, "Only callers of the first account may choose an account's issuer.").WithReason("not-first-account")
+	if m.Account != m.First || caller.Account != m.First {
+		return nil, fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s because only the first account of the installation may",
+			caller.ARN, ActionSet, m.arn(id)).WithReason("not-first-account")
 	}
 	if c.Kind == AWSSTS && c.AWS.Region == "" {
 		c.AWS.Region = m.Region
@@ -71,8 +76,8 @@ func (m *Manager) Set(ctx context.Context, caller iam.Caller, id string, c Choic
 	}
 	c.Modified = m.Now().UTC().Truncate(time.Millisecond)
 	err := cluster.Commit(ctx, m.Store, "set account issuer", func(tx *store.Tx) error {
-		if _, ok := account.Accounts.Get(tx, account.Scope, id); !ok {
-			return noAccount(id)
+		if _, ok := account.Open(tx, id); !ok {
+			return notFound(id)
 		}
 		Choices.Put(tx, scope(id), choiceID, &c)
 		return nil
@@ -83,31 +88,34 @@ func (m *Manager) Set(ctx context.Context, caller iam.Caller, id string, c Choic
 	return m.status(ctx, id, c), nil
 }
 
-// Describe shows the account's choice to callers of the account itself and of
-// the first one.
+// Describe shows an account's choice to its own callers and to the first
+// account's.
 func (m *Manager) Describe(ctx context.Context, caller iam.Caller, id string) (*Status, error) {
 	if err := m.authorize(ctx, caller, ActionDescribe, id); err != nil {
 		return nil, err
-	}
-	if caller.Account != m.First && caller.Account != id {
-		return nil, fault.New(fault.AccessDenied, "Only callers of the first account may see the issuers of other accounts.").WithReason("not-first-account")
 	}
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
 		return nil, fault.StoreUnread(err)
 	}
-	if _, ok := account.Accounts.Get(v, account.Scope, id); !ok {
-		return nil, noAccount(id)
+	if _, ok := account.Open(v, id); !ok || m.Account != m.First && m.Account != id {
+		return nil, notFound(id)
 	}
 	return m.status(ctx, id, Find(v, id)), nil
 }
 
 func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, id string) error {
-	return m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: ARN(m.Partition, id)})
+	if err := m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: m.arn(id)}); err != nil {
+		return err
+	}
+	if !arn.IsAccount(id) {
+		return fault.New(fault.InvalidParameter, "The accountId must be 12 digits, not %.64q.", id).WithReason("account-id")
+	}
+	return nil
 }
 
-func noAccount(id string) error {
-	return fault.New(fault.NotFound, "There is no account %.40q.", id).WithReason("account-not-found")
+func notFound(id string) error {
+	return fault.New(fault.NotFound, "No account found with the number %.64s.", id).WithReason("account-not-found")
 }
 
 func (m *Manager) status(ctx context.Context, id string, c Choice) *Status {

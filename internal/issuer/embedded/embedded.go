@@ -54,10 +54,7 @@ func (i *Issuer) Issue(ctx context.Context, r store.Reader, o *exchange.Order, t
 		return nil, err
 	}
 	if o.Association.TargetRoleARN != "" {
-		if last, err = i.targetHop(r, o, first); err != nil {
-			return nil, err
-		}
-		if err := i.permit(ctx, r, last, t); err != nil {
+		if last, err = i.target(ctx, r, o, first, t); err != nil {
 			return nil, err
 		}
 	}
@@ -72,6 +69,39 @@ func (i *Issuer) Issue(ctx context.Context, r store.Reader, o *exchange.Order, t
 	}
 	out.Credentials = assumed.Credentials
 	return out, nil
+}
+
+// target takes the second hop. A target role may be of another account: who
+// asks for a trace learns of it whether it would be assumed, and neither
+// whether it exists nor what its trust policy says.
+func (i *Issuer) target(ctx context.Context, r store.Reader, o *exchange.Order, first hop, t *exchange.Trace) (hop, error) {
+	ref, err := arn.ParseRole(o.Association.TargetRoleARN)
+	foreign := err == nil && ref.Account != o.Cluster.Account
+	inner := t
+	if foreign {
+		inner = nil
+	}
+	last, err := i.targetHop(r, o, first)
+	if err == nil {
+		err = i.permit(ctx, r, last, inner)
+	}
+	if t == nil || !foreign {
+		return last, err
+	}
+	rep := exchange.StepReport{Step: "target role: sts:AssumeRole", Verdict: exchange.Pass, Note: "the target role is of account " + ref.Account}
+	if err == nil && len(last.grant.Unknown) > 0 {
+		rep.Note += "; what depends on the pod was not checked"
+	}
+	if err != nil {
+		if !fault.Is(err, fault.AccessDenied) {
+			return last, err
+		}
+		const why = "the role is of another account: it does not exist, does not trust the first role for sts:AssumeRole and sts:TagSession, or the first role may not assume it"
+		rep.Verdict, rep.Reason, rep.Message = exchange.Fail, "target-role-refused", why
+		err = fault.New(fault.AccessDenied, "%s", issuer.Unauthorized).WithReason(rep.Reason)
+	}
+	t.Report(rep)
+	return last, err
 }
 
 func (i *Issuer) permit(ctx context.Context, r store.Reader, h hop, t *exchange.Trace) error {
@@ -140,7 +170,7 @@ func (i *Issuer) firstHop(r store.Reader, o *exchange.Order) (hop, error) {
 // session tags are transitive, so they come along as request tags; without
 // tags the external id stands for the service account instead.
 func (i *Issuer) targetHop(r store.Reader, o *exchange.Order, first hop) (hop, error) {
-	role, err := findRole(r, o.Cluster.Account, o.Association.TargetRoleARN)
+	role, err := findTarget(r, o.Cluster.Account, o.Association.TargetRoleARN)
 	if err != nil {
 		return hop{}, err
 	}
@@ -166,23 +196,33 @@ func serviceGrant(c *cluster.Cluster, role *iam.Role) *sts.Grant {
 	}
 }
 
-// findRole finds the role by its whole ARN. Roles of other accounts are not
-// ours to issue: this issuer holds one account.
+// findRole finds a role of the account by its whole ARN.
 func findRole(r store.Reader, account, roleARN string) (*iam.Role, error) {
-	reason := "role-not-found"
-	ref, err := arn.ParseRole(roleARN)
-	switch {
-	case err != nil:
-	case ref.Account != account:
-		reason = "role-other-account"
-	default:
-		// Name by name, not by the role's own ARN: that would have to be made.
-		role, ok := iam.FindRole(r, ref.Account, ref.Name)
-		if ok && ref == (arn.Role{Partition: role.Partition, Account: role.Account, Path: role.Path, Name: role.Name}) {
-			return role, nil
-		}
+	if ref, err := arn.ParseRole(roleARN); err == nil && ref.Account != account {
+		return nil, noRole("role-other-account", roleARN)
 	}
-	return nil, fault.New(fault.AccessDenied, "%s", issuer.Unauthorized).WithReason(reason).WithDetail(map[string]string{"role": roleARN})
+	return findTarget(r, account, roleARN)
+}
+
+// findTarget finds a role of any account of the installation by its whole ARN.
+func findTarget(r store.Reader, account, roleARN string) (*iam.Role, error) {
+	ref, err := arn.ParseRole(roleARN)
+	if err != nil {
+		return nil, noRole("role-not-found", roleARN)
+	}
+	// Name by name, not by the role's own ARN: that would have to be made.
+	role, ok := iam.FindRole(r, ref.Account, ref.Name)
+	switch {
+	case ok && ref == (arn.Role{Partition: role.Partition, Account: role.Account, Path: role.Path, Name: role.Name}):
+		return role, nil
+	case ref.Account != account:
+		return nil, noRole("role-other-account", roleARN)
+	}
+	return nil, noRole("role-not-found", roleARN)
+}
+
+func noRole(reason, roleARN string) error {
+	return fault.New(fault.AccessDenied, "%s", issuer.Unauthorized).WithReason(reason).WithDetail(map[string]string{"role": roleARN})
 }
 
 // CheckRole implements association's check at create and update: the role
