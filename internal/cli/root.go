@@ -78,10 +78,10 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 	root.SetErr(cfg.Err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageOf(cmd, err) })
 	root.AddCommand(
-		a.verb("create", "Create associations, roles and tokens", a.createAssociation(), a.createRole(), a.createToken()),
-		a.verb("get", "Show associations, clusters and roles", a.getAssociations(), a.getClusters(), a.getRoles()),
+		a.verb("create", "Create associations, roles, accounts and tokens", a.createAssociation(), a.createRole(), a.createAccount(), a.createToken()),
+		a.verb("get", "Show associations, clusters, roles and accounts", a.getAssociations(), a.getClusters(), a.getRoles(), a.getAccounts()),
 		a.verb("update", "Change associations, clusters and roles", a.updateAssociation(), a.updateCluster(), a.updateRole()),
-		a.verb("delete", "Delete associations, clusters and roles", a.deleteAssociation(), a.deleteCluster(), a.deleteRole()),
+		a.verb("delete", "Delete associations, clusters, roles and accounts", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount()),
 		a.verb("register", "Register clusters", a.registerCluster()),
 		a.client(a.whoami()), a.client(a.exec()), a.client(a.explain()), a.version(cfg.Version),
 		exitCodesTopic(), environmentTopic(),
