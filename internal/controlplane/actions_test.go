@@ -201,6 +201,8 @@ func restBody(name string, cl *controlplanetest.Cluster) any {
 		return object{"name": "x", "issuer": "https://x", "jwks": object{}}
 	case "UpdateCluster":
 		return object{"nodeBinding": "off"}
+	case "SetAccountIssuer":
+		return object{"issuer": "embedded"}
 	case "Explain", "CreateToken":
 		return object{"namespace": "a", "serviceAccount": "b"}
 	}

@@ -28,6 +28,7 @@ import (
 	"podid/internal/audit"
 	"podid/internal/cluster"
 	"podid/internal/iam"
+	"podid/internal/issuer"
 	"podid/internal/keyring"
 	"podid/internal/seal"
 	"podid/internal/server"
@@ -54,7 +55,8 @@ type Config struct {
 // Schema lists every table of this release.
 func Schema() *store.Schema {
 	return store.NewSchema(
-		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, cluster.Clusters, association.Associations, association.Requests,
+		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, cluster.Clusters, association.Associations, association.Requests,
+		issuer.Choices,
 	)
 }
 
@@ -206,6 +208,9 @@ func (cp *ControlPlane) Close() error {
 	if cp.server != nil {
 		errs = append(errs, cp.server.Close())
 		cp.server = nil
+	}
+	if cp.svc != nil {
+		cp.svc.awssts.Close()
 	}
 	if cp.background != nil {
 		cp.background()

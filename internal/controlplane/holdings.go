@@ -8,6 +8,7 @@ import (
 	"podid/internal/association"
 	"podid/internal/cluster"
 	"podid/internal/iam"
+	"podid/internal/issuer"
 	"podid/internal/keyring"
 )
 
@@ -19,11 +20,17 @@ var holdings = map[string]account.Holding{
 	association.Associations.Name(): {Noun: "pod identity association", Name: called(func(a *association.Association) string {
 		return a.ClusterName + "/" + a.Namespace + "/" + a.ServiceAccount
 	})},
-	iam.Roles.Name():    {Noun: "role", Name: called(func(r *iam.Role) string { return r.Name })},
-	iam.Users.Name():    {Noun: "user", Name: called(func(u *iam.User) string { return u.Name })},
-	iam.Policies.Name(): {Noun: "policy", Name: called(func(p *iam.Policy) string { return p.Name })},
+	iam.Roles.Name():            {Noun: "role", Name: called(func(r *iam.Role) string { return r.Name })},
+	iam.Users.Name():            {Noun: "user", Name: called(func(u *iam.User) string { return u.Name })},
+	iam.Groups.Name():           {Noun: "group", Name: called(func(g *iam.Group) string { return g.Name })},
+	iam.Policies.Name():         {Noun: "policy", Name: called(func(p *iam.Policy) string { return p.Name })},
+	iam.InstanceProfiles.Name(): {Noun: "instance profile", Name: called(func(p *iam.InstanceProfile) string { return p.Name })},
+	iam.OIDCProviders.Name():    {Noun: "OIDC provider", Name: called(func(p *iam.OIDCProvider) string { return p.URL })},
+	iam.Aliases.Name():          {Noun: "account alias"},
 	// These go with the account.
 	association.Requests.Name(): {Goes: true},
+	iam.KeyUses.Name():          {Goes: true},
+	issuer.Choices.Name():       {Goes: true},
 	// These are the installation's and in no other account.
 	account.Accounts.Name(): {Noun: "account"},
 	keyring.Keys.Name():     {Noun: "session key"},

@@ -23,6 +23,8 @@ import (
 	"podid/internal/cluster"
 	"podid/internal/exchange"
 	"podid/internal/iam"
+	"podid/internal/issuer"
+	"podid/internal/issuer/awssts"
 	"podid/internal/issuer/embedded"
 	"podid/internal/jwks"
 	"podid/internal/keyring"
@@ -54,6 +56,7 @@ type shared struct {
 	lastUsed *iam.LastUsed
 	gate     *call.Gate
 	observe  func(service, operation, code string, status int, took time.Duration)
+	awssts   *awssts.Issuer
 }
 
 // services are the verbs of one account and the handlers on them.
@@ -61,6 +64,7 @@ type services struct {
 	*shared
 
 	accounts     *account.Manager
+	issuers      *issuer.Manager
 	iam          *iam.Manager
 	clusters     *cluster.Manager
 	associations *association.Manager
@@ -91,6 +95,7 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.lastUsed = &iam.LastUsed{Store: cp.db, Now: now}
 	v.authn.Uses = v.lastUsed
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
+	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now}
 	v.keys = newKeySets(cp.db, v.fetcher, now, cp.cfg.Log)
 	v.gate = &call.Gate{
 		Authn: v.authn, Audit: cp.audit, Log: cp.cfg.Log, Now: now, Region: acct.Region, Account: acct.ID, MaxBody: maxBody,
@@ -118,16 +123,19 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region, OrgID: s.OrgID, MaxLife: s.TokenMaxLife,
 	}
-	issuer := &embedded.Issuer{STS: v.sts}
+	issues := &issuer.Router{Embedded: &embedded.Issuer{STS: v.sts}, AWSSTS: v.awssts}
+	v.issuers = &issuer.Manager{
+		Store: cp.db, Authz: v.authz, Probe: v.awssts, Now: now, Partition: acct.Partition, Region: acct.Region, Account: acct.ID, First: cp.account.ID,
+	}
 	v.associations = &association.Manager{
-		Store: cp.db, Authz: v.authz, Roles: issuer, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region, Limit: s.AssociationLimit,
+		Store: cp.db, Authz: v.authz, Roles: issues, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region, Limit: s.AssociationLimit,
 	}
 	v.clusters = &cluster.Manager{
 		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.associations}, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
 	}
 	v.exchange = &exchange.Service{
-		Store: cp.db, Authz: v.authz, Keys: v.keys, Issuer: issuer, Checker: v.authz, Now: now, Rand: rand, MaxLife: s.TokenMaxLife,
+		Store: cp.db, Authz: v.authz, Keys: v.keys, Issuer: issues, Checker: v.authz, Now: now, Rand: rand, MaxLife: s.TokenMaxLife,
 		Scope: scope, Partition: acct.Partition,
 	}
 	if cp.cfg.Tokens != nil {
@@ -146,7 +154,7 @@ func (v *services) routes() []restjson.Route {
 		Clusters: v.clusters, Associations: v.associations, Pages: v.pages, Partition: set.partition, Account: set.account, Region: set.region,
 	}
 	auth := &eksauthapi.API{Exchange: v.exchange, Partition: set.partition, Account: set.account, Region: set.region}
-	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts}
+	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
 	if v.tokens != nil {

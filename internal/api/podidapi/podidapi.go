@@ -40,6 +40,7 @@ type API struct {
 	Clusters Clusters
 	Exchange Explainer
 	Accounts Accounts
+	Issuers  Issuers
 }
 
 // Service is the name that requests are signed for.
@@ -50,7 +51,7 @@ const onCluster = "arn:${Partition}:eks:${Region}:${Account}:cluster/${ClusterNa
 // Routes lists the operations.
 func (a *API) Routes() []restjson.Route {
 	const one = "/podid/v1/clusters/{name}"
-	return append(a.accountRoutes(),
+	return append(append(a.accountRoutes(), a.issuerRoutes()...),
 		Route(http.MethodPost, "/podid/v1/clusters", "RegisterCluster", onCluster, false, a.register),
 		Route(http.MethodGet, one, "DescribeCluster", onCluster, true, a.describe),
 		Route(http.MethodPatch, one, "UpdateCluster", onCluster, false, a.update),
