@@ -13,6 +13,7 @@ package account
 
 import (
 	"fmt"
+	"iter"
 	"time"
 
 	"podid/internal/store"
@@ -58,6 +59,17 @@ func Open(r store.Reader, id string) (*Account, bool) {
 		return nil, false
 	}
 	return a, true
+}
+
+// Numbers walks the accounts that are there.
+func Numbers(r store.Reader) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for id, a := range Accounts.List(r, Scope, "", "") {
+			if a.Closed.IsZero() && !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // Check refuses settings that do not fit the data: each error says what to do.

@@ -20,6 +20,7 @@ import (
 	"podid/internal/iam"
 	"podid/internal/policy"
 	"podid/internal/reqctx"
+	"podid/internal/session"
 	"podid/internal/store"
 )
 
@@ -152,7 +153,7 @@ func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Contex
 		return nil, err
 	}
 	in := &policy.Input{
-		Principal: b.Principal, Action: q.Action, Resource: q.Resource, ResourceAccount: c.Account, Context: k,
+		Principal: b.Principal, Action: q.Action, Resource: q.Resource, ResourceAccount: resourceAccount(c, q.Resource), Context: k,
 		Identity: b.Identity, Boundary: b.Boundary, Session: b.Session, HasSession: b.HasSession,
 	}
 	if limit {
@@ -168,7 +169,7 @@ func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Contex
 			k.Set(key.Name, key.Values[0])
 		}
 	}
-	k.Set("aws:ResourceAccount", c.Account)
+	k.Set("aws:ResourceAccount", in.ResourceAccount)
 	return in, nil
 }
 
@@ -185,6 +186,8 @@ func (a *Authorizer) Bounds(r store.Reader, c iam.Caller) (Bounds, error) {
 		return a.userBounds(r, c)
 	case iam.CallerSession:
 		return a.sessionBounds(r, c)
+	case iam.CallerFederated:
+		return a.federatedBounds(r, c)
 	case iam.CallerService:
 		return Bounds{Caller: c, Principal: Principal(c)}, nil
 	default:
@@ -197,12 +200,17 @@ func (a *Authorizer) Bounds(r store.Reader, c iam.Caller) (Bounds, error) {
 func current(r store.Reader, c iam.Caller) (iam.Caller, error) {
 	scope := store.Scope{Account: c.Account, Region: store.Global}
 	switch c.Kind {
-	case iam.CallerUser:
+	case iam.CallerUser, iam.CallerFederated:
 		u, ok := iam.Users.Get(r, scope, strings.ToLower(c.User.Name))
-		if !ok || u.ID != c.User.ID {
-			return iam.Caller{}, gone("user-deleted")
+		if !ok || u.ID != c.User.ID { // renamed since, or gone
+			if u, ok = iam.UserByID(r, c.Account, c.User.ID); !ok {
+				return iam.Caller{}, gone("user-deleted")
+			}
 		}
 		c.User = u
+		if c.Kind == iam.CallerUser {
+			c.ARN = u.ARN()
+		}
 	case iam.CallerSession:
 		role, ok := iam.FindRole(r, c.Session.Account, c.Session.RoleName)
 		if !ok || role.ID != c.Session.RoleID {
@@ -225,6 +233,8 @@ func Principal(c iam.Caller) policy.Principal {
 		return policy.UserPrincipal(c.ARN).WithID(c.User.ID)
 	case iam.CallerSession:
 		return policy.SessionPrincipal(c.Session.RoleARN(), c.Session.ARN()).WithID(c.Session.RoleID)
+	case iam.CallerFederated:
+		return policy.FederatedUserPrincipal(c.ARN)
 	case iam.CallerService:
 		return policy.ServicePrincipal(c.Service)
 	}
@@ -258,6 +268,18 @@ func (a *Authorizer) sessionBounds(r store.Reader, c iam.Caller) (Bounds, error)
 		return Bounds{}, err
 	}
 	b.Session, b.HasSession, err = a.sessionPolicies(r, s.Policy, s.PolicyARNs)
+	return b, err
+}
+
+// federatedBounds are the user's who vouches, and the session's policies: what
+// both allow. Without session policies nothing is allowed.
+func (a *Authorizer) federatedBounds(r store.Reader, c iam.Caller) (Bounds, error) {
+	b, err := a.userBounds(r, c)
+	if err != nil {
+		return Bounds{}, err
+	}
+	b.Session, _, err = a.sessionPolicies(r, c.Session.Policy, c.Session.PolicyARNs)
+	b.HasSession = true
 	return b, err
 }
 
@@ -297,7 +319,11 @@ func (a *Authorizer) compile(kind policy.DocumentKind, refs []iam.PolicyRef) ([]
 		if err != nil {
 			return nil, fmt.Errorf("compile policy %s: %w", ref.Name, err)
 		}
-		out[i] = policy.Named{Name: ref.Name, ARN: ref.ARN, Doc: doc}
+		name := ref.Name
+		if ref.Group != "" {
+			name += " of group " + ref.Group
+		}
+		out[i] = policy.Named{Name: name, ARN: ref.ARN, Doc: doc}
 	}
 	return out, nil
 }
@@ -321,8 +347,32 @@ func (a *Authorizer) CallerKeys(ctx context.Context, k *policy.Context, c iam.Ca
 		for _, t := range c.User.Tags {
 			k.SetTag("aws:PrincipalTag/", t.Key, t.Value)
 		}
+		if c.Session != nil {
+			temporaryKeys(k, c.Session)
+		}
 	case iam.CallerSession:
 		a.sessionKeys(k, c)
+	case iam.CallerFederated:
+		federatedKeys(k, c)
+	}
+}
+
+// temporaryKeys are those of all temporary credentials. podid has no MFA.
+func temporaryKeys(k *policy.Context, s *session.Session) {
+	k.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
+	k.Set("aws:MultiFactorAuthPresent", "false")
+}
+
+// federatedKeys: the user's tags lie under those of the session.
+func federatedKeys(k *policy.Context, c iam.Caller) {
+	temporaryKeys(k, c.Session)
+	k.Set("aws:PrincipalArn", c.ARN)
+	k.Set("aws:PrincipalType", "FederatedUser")
+	for _, t := range c.User.Tags {
+		k.SetTag("aws:PrincipalTag/", t.Key, t.Value)
+	}
+	for _, t := range c.Session.Tags {
+		k.SetTag("aws:PrincipalTag/", t.Key, t.Value)
 	}
 }
 
@@ -348,7 +398,7 @@ func (a *Authorizer) sessionKeys(k *policy.Context, c iam.Caller) {
 	s := c.Session
 	k.Set("aws:PrincipalArn", s.RoleARN())
 	k.Set("aws:PrincipalType", "AssumedRole")
-	k.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
+	temporaryKeys(k, s)
 	if s.FederatedProvider != "" {
 		k.Set("aws:FederatedProvider", s.FederatedProvider)
 	}

@@ -224,7 +224,7 @@ func (cp *ControlPlane) ring(accountID string) *keyring.Ring {
 func (cp *ControlPlane) iam(accountID string) *iam.Manager {
 	return &iam.Manager{
 		Store: cp.db, Sealer: sealer{cp.root, cp.cfg.Rand}, Now: cp.cfg.Now, Rand: cp.cfg.Rand,
-		Partition: cp.cfg.Settings.Partition, Account: accountID,
+		Partition: cp.cfg.Settings.Partition, Account: accountID, Accounts: account.Numbers,
 	}
 }
 

@@ -242,7 +242,12 @@ func (e *exchange) answer(ctx context.Context, questions []ActionQuestion) ([]Ac
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, ActionAnswer{Action: q.Action, Resource: q.Resource, Allowed: x.Decision.Allowed, Policy: x.Decision.Source.Document, Detail: x})
+		answer := ActionAnswer{Action: q.Action, Resource: q.Resource, Allowed: x.Decision.Allowed}
+		if c.Account == e.s.Scope.Account {
+			// The policies of another account's target role are not for this one.
+			answer.Policy, answer.Detail = x.Decision.Source.Document, x
+		}
+		out = append(out, answer)
 	}
 	return out, nil
 }

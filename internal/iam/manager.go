@@ -6,6 +6,7 @@ package iam
 import (
 	"context"
 	"io"
+	"iter"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ type Sealer interface {
 }
 
 // Manager holds the verbs. Fields are set once, before use; all are required
-// but Quotas and LastUsed.
+// but Accounts, Quotas, LastUsed and Clusters.
 type Manager struct {
 	Store     store.Store
 	Authz     Authorizer
@@ -36,8 +37,12 @@ type Manager struct {
 	Rand      io.Reader
 	Partition string
 	Account   string
-	Quotas    Quotas    // instead of AWS' defaults
-	LastUsed  *LastUsed // what this process knows of the use of keys
+	// Accounts are the numbers of all accounts of the installation, whose roles
+	// and users trust policies may name; nil when there is but this one.
+	Accounts func(r store.Reader) iter.Seq[string]
+	Quotas   Quotas           // instead of AWS' defaults
+	LastUsed *LastUsed        // what this process knows of the use of keys
+	Clusters ClusterProviders // nil for none
 }
 
 func (m *Manager) scope() store.Scope { return store.Scope{Account: m.Account, Region: store.Global} }

@@ -4,6 +4,7 @@
 package iam
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,11 +16,14 @@ import (
 	"podid/internal/store"
 )
 
-// Trust policies are kept as AWS keeps them: where one names a role or user of
-// the account by ARN, its unique id is stored. A principal that is deleted and
-// made again is another principal, which the policy does not name; the policy
-// then shows the old id. (IAM User Guide, "AWS JSON policy elements:
-// Principal", "IAM role principals".)
+// Trust policies are kept as AWS keeps them: where one names a role or user by
+// ARN, its unique id is stored. A principal that is deleted and made again is
+// another principal, which the policy does not name; the policy then shows the
+// old id. (IAM User Guide, "AWS JSON policy elements: Principal", "IAM role
+// principals".) So it is with principals of the installation's other accounts,
+// with one difference from AWS: an ARN of another account that names nobody is
+// not refused but kept as it is, else anybody could ask by it which roles and
+// users another account has.
 
 // checkTrust compiles a trust policy and holds it to its quota.
 func (m *Manager) checkTrust(text string) error {
@@ -38,29 +42,51 @@ func (m *Manager) checkTrust(text string) error {
 // storedTrust puts unique ids in the place of names.
 func (m *Manager) storedTrust(r store.Reader, text string) (string, error) {
 	return mapPrincipals(text, func(p string) (string, error) {
-		owned := strings.HasPrefix(p, "arn:"+m.Partition+":iam::"+m.Account+":")
-		kind, _, _ := strings.Cut(strings.TrimPrefix(p, "arn:"+m.Partition+":iam::"+m.Account+":"), "/")
-		switch {
-		case isUniqueID(p):
+		if isUniqueID(p) {
 			if m.principalARN(r, p) == "" {
 				return "", invalidPrincipal(p)
 			}
 			return p, nil
-		case owned && kind == "role":
-			role, ok := Roles.Get(r, m.scope(), id(p[strings.LastIndexByte(p, '/')+1:]))
-			if !ok || role.ARN() != p {
-				return "", invalidPrincipal(p)
-			}
-			return role.ID, nil
-		case owned && kind == "user":
-			user, ok := Users.Get(r, m.scope(), id(p[strings.LastIndexByte(p, '/')+1:]))
-			if !ok || user.ARN() != p {
-				return "", invalidPrincipal(p)
-			}
-			return user.ID, nil
+		}
+		account, kind := m.named(p)
+		if kind != "role" && kind != "user" {
+			return p, nil
+		}
+		if principal := principalID(r, account, kind, p); principal != "" {
+			return principal, nil
+		}
+		if account == m.Account {
+			return "", invalidPrincipal(p)
 		}
 		return p, nil
 	})
+}
+
+// named reads account and kind from a principal's ARN; "" for what is none of
+// IAM in this partition.
+func (m *Manager) named(p string) (account, kind string) {
+	rest, ok := strings.CutPrefix(p, "arn:"+m.Partition+":iam::")
+	if !ok {
+		return "", ""
+	}
+	account, rest, _ = strings.Cut(rest, ":")
+	kind, _, _ = strings.Cut(rest, "/")
+	return account, kind
+}
+
+// principalID is the unique id of the role or user that an ARN names, or "".
+func principalID(r store.Reader, account, kind, p string) string {
+	scope, name := store.Scope{Account: account, Region: store.Global}, id(p[strings.LastIndexByte(p, '/')+1:])
+	if kind == "role" {
+		if role, ok := Roles.Get(r, scope, name); ok && role.ARN() == p {
+			return role.ID
+		}
+		return ""
+	}
+	if user, ok := Users.Get(r, scope, name); ok && user.ARN() == p {
+		return user.ID
+	}
+	return ""
 }
 
 // Shown returns the role as its owner sees it: in the trust policy the ids of
@@ -68,9 +94,7 @@ func (m *Manager) storedTrust(r store.Reader, text string) (string, error) {
 func (m *Manager) Shown(r store.Reader, role *Role) *Role {
 	text, err := mapPrincipals(role.Trust, func(p string) (string, error) {
 		if isUniqueID(p) {
-			if a := m.principalARN(r, p); a != "" {
-				return a, nil
-			}
+			return cmp.Or(m.principalARN(r, p), m.neighbourARN(r, p), p), nil
 		}
 		return p, nil
 	})
@@ -82,12 +106,32 @@ func (m *Manager) Shown(r store.Reader, role *Role) *Role {
 	return n
 }
 
-// principalARN is the ARN of the role or user with that unique id, or "".
+// principalARN is the ARN of the account's role or user with that unique id,
+// or "".
 func (m *Manager) principalARN(r store.Reader, uniqueID string) string {
-	if _, role, ok := Roles.FindIndex(r, m.scope(), uniqueID); ok {
+	return arnOfID(r, m.Account, uniqueID)
+}
+
+// neighbourARN is principalARN for the other accounts of the installation. It
+// is for ids that a stored policy holds, not for those that a caller gives.
+func (m *Manager) neighbourARN(r store.Reader, uniqueID string) string {
+	if m.Accounts == nil {
+		return ""
+	}
+	for account := range m.Accounts(r) {
+		if a := arnOfID(r, account, uniqueID); a != "" {
+			return a
+		}
+	}
+	return ""
+}
+
+func arnOfID(r store.Reader, account, uniqueID string) string {
+	scope := store.Scope{Account: account, Region: store.Global}
+	if _, role, ok := Roles.FindIndex(r, scope, uniqueID); ok {
 		return role.ARN()
 	}
-	if _, user, ok := Users.FindIndex(r, m.scope(), uniqueID); ok {
+	if _, user, ok := Users.FindIndex(r, scope, uniqueID); ok {
 		return user.ARN()
 	}
 	return ""
