@@ -170,6 +170,8 @@ func testQueryAsks(t *testing.T, cp *controlplanetest.ControlPlane, nobody aws.C
 		"PolicyDocument": {`{"Version":"2012-10-17","Statement":[]}`}, "AssumeRolePolicyDocument": {controlplanetest.JSON(t, podTrust(nil))},
 		"AccessKeyId": {"AKIAIOSFODNN7EXAMPLE"}, "Status": {"Inactive"}, "VersionId": {"v1"}, "RoleArn": {"arn:aws:iam::111122223333:role/r"}, "RoleSessionName": {"me"},
 		"PermissionsBoundary": {"arn:aws:iam::aws:policy/AdministratorAccess"}, "Tags.member.1.Key": {"k"}, "Tags.member.1.Value": {"v"}, "TagKeys.member.1": {"k"}, "Description": {"d"},
+		"InstanceProfileName": {"i"}, "OpenIDConnectProviderArn": {"arn:aws:iam::111122223333:oidc-provider/idp.example.com"}, "Url": {"https://idp.example.com"}, "ClientID": {"c"},
+		"AccountAlias": {"alias"}, "AWSServiceName": {"ec2.amazonaws.com"},
 	}
 	cp.Query(nil, service, version, form).Want(t, 403, "MissingAuthenticationToken", "")
 	if service != "sts" {

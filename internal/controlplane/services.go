@@ -119,6 +119,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.accounts = cp.accounts(v.authz, acct)
 	v.iam = cp.iam(acct.ID)
 	v.iam.Authz, v.iam.LastUsed = v.authz, v.lastUsed
+	v.iam.Clusters = cluster.Providers{Region: acct.Region, Audiences: []string{sts.AudienceControlPlane, sts.AudienceSTS}}
 	v.sts = &sts.Service{
 		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region, OrgID: s.OrgID, MaxLife: s.TokenMaxLife,

@@ -68,6 +68,9 @@ func (m *Manager) newRole(in CreateRoleInput) (*Role, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNotServiceLinked(path, in.Name); err != nil {
+		return nil, err
+	}
 	if err := checkDescription(in.Description); err != nil {
 		return nil, err
 	}
@@ -158,6 +161,8 @@ func (m *Manager) DeleteRole(ctx context.Context, caller Caller, name string) er
 			return conflict("Cannot delete entity, must detach all policies first.")
 		case len(r.Inline) > 0:
 			return conflict("Cannot delete entity, must delete policies first.")
+		case m.inProfile(tx, r.ID):
+			return roleInProfile()
 		}
 		Roles.Delete(tx, m.scope(), id(name))
 		return nil

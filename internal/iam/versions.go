@@ -49,11 +49,7 @@ func (m *Manager) ListPolicyVersions(ctx context.Context, caller Caller, policyA
 	if err != nil {
 		return Listing[VersionInfo]{}, err
 	}
-	all := make([]VersionInfo, 0, len(p.Versions))
-	for _, v := range slices.Backward(p.Versions) {
-		all = append(all, VersionInfo{v, v.ID == p.Default})
-	}
-	return page("policy-versions", pg, all, func(v VersionInfo) string { return newestFirst(v.ID) })
+	return page("policy-versions", pg, p.AllVersions(), func(v VersionInfo) string { return newestFirst(v.ID) })
 }
 
 // newestFirst is a key that falls as version numbers rise.

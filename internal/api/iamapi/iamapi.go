@@ -39,7 +39,7 @@ type handler func(ctx context.Context, c *call.Call, f *awsquery.Form) (any, err
 func Service(m *iam.Manager) awsquery.Service {
 	a := api{m}
 	var ops []awsquery.Operation
-	for _, table := range [][]awsquery.Operation{a.roles(), a.rolePolicies(), a.policies(), a.users(), a.userPolicies(), a.keys(), a.userCredentials(), a.groups(), a.account()} {
+	for _, table := range [][]awsquery.Operation{a.roles(), a.rolePolicies(), a.policies(), a.users(), a.userPolicies(), a.keys(), a.userCredentials(), a.groups(), a.instanceProfiles(), a.oidcProviders(), a.account()} {
 		ops = append(ops, table...)
 	}
 	return awsquery.Service{

@@ -103,7 +103,7 @@ func newServer() *server {
 	s := &server{authz: &allow{}, audit: &recorder{}}
 	now := func() time.Time { return time.Date(2026, 11, 22, 10, 11, 12, 0, time.UTC) }
 	m := &iam.Manager{
-		Store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses)), Authz: s.authz, Sealer: plain{}, Now: now,
+		Store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases)), Authz: s.authz, Sealer: plain{}, Now: now,
 		Rand: rand.NewChaCha8([32]byte{7}), Partition: "aws", Account: account,
 	}
 	g := &call.Gate{

@@ -36,7 +36,11 @@ func (a api) keys() []awsquery.Operation {
 
 func (a api) account() []awsquery.Operation {
 	return []awsquery.Operation{
+		write("CreateAccountAlias", onAll, a.createAccountAlias, "AccountAlias"),
+		write("DeleteAccountAlias", onAll, a.deleteAccountAlias, "AccountAlias"),
 		read("ListAccountAliases", onAll, a.listAccountAliases),
+		read("GetAccountAuthorizationDetails", onAll, a.getAccountAuthorizationDetails),
+		write("CreateServiceLinkedRole", onRole, a.createServiceLinkedRole, "AWSServiceName"),
 		read("GetAccountSummary", onAll, a.getAccountSummary),
 	}
 }
