@@ -11,6 +11,7 @@ import (
 	"io"
 	"strings"
 
+	"podid/internal/arn"
 	"podid/internal/fault"
 	"podid/internal/policy"
 	"podid/internal/store"
@@ -69,7 +70,9 @@ func (m *Manager) named(p string) (account, kind string) {
 	if !ok {
 		return "", ""
 	}
-	account, rest, _ = strings.Cut(rest, ":")
+	if account, rest, _ = strings.Cut(rest, ":"); !arn.IsAccount(account) {
+		return "", ""
+	}
 	kind, _, _ = strings.Cut(rest, "/")
 	return account, kind
 }
