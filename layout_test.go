@@ -52,7 +52,7 @@ var rooms = map[string]layer{
 	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground,
 
 	"internal/account": domain, "internal/policy": domain, "internal/satoken": domain, "internal/keyring": domain,
-	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain,
+	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain, "internal/revocation": domain,
 	"internal/addon": domain, "internal/stack": domain, "internal/accessentry": domain,
 
 	"internal/authn": useCase, "internal/authz": useCase, "internal/sts": useCase, "internal/exchange": useCase,

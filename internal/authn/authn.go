@@ -2,12 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package authn proves who signed a request: a user by a long-lived access
-// key, or a role session by a sealed token. It owns the rules around the
+// key, or a session by a sealed token. It owns the rules around the
 // signature that sigv4 does not know: which service and region the scope must
-// name, which keys are active, that a session's role still is the role it was
-// issued for. It refuses presigned requests but for those an operation
+// name, which keys are active, that a session's role or user still is the one
+// it was issued for, that nobody revoked it, and that the sessions of users
+// are not for IAM. It refuses presigned requests but for those an operation
 // admits. It stands between the listener and the verbs and decides nothing
-// about what the caller may do.
+// else about what the caller may do.
 package authn
 
 import (
@@ -31,6 +32,17 @@ type Sessions interface {
 	Open(ctx context.Context, accessKeyID, token string) (*session.Session, secret.String, error)
 }
 
+// Revocations knows which sessions were revoked. Check is asked at every
+// request of a session and must not wait; its error is a fault.
+type Revocations interface {
+	Check(s *session.Session) error
+}
+
+// Uses notes the use of long-lived keys. It must not wait.
+type Uses interface {
+	Used(account, keyID, service, region string)
+}
+
 // Sealer opens the secrets of long-lived keys.
 type Sealer interface {
 	Open(sealed, aad []byte) ([]byte, error)
@@ -44,11 +56,13 @@ const sessionKeyPrefix = "ASIA"
 type Authenticator struct {
 	Store    store.Store
 	Sessions Sessions
+	Revoked  Revocations
 	Sealer   Sealer
+	Uses     Uses // nil: nobody wants to know
 	Keys     *sigv4.KeyCache
 	Now      func() time.Time
 	Skew     time.Duration // 5 min by default
-	Account  string
+	Account  string        // the installation's first; of keys that do not name theirs
 	Region   string
 }
 
@@ -71,6 +85,14 @@ func (a *Authenticator) Authenticate(ctx context.Context, r *http.Request, bodyS
 	}
 	if err := s.Verify(r, bodySHA256, a.Keys.Key(s, key.Reveal()), a.Now(), a.Skew); err != nil {
 		return iam.Caller{}, signatureFault(err)
+	}
+	if a.Uses != nil && s.SecurityToken == "" {
+		a.Uses.Used(caller.Account, caller.AccessKeyID, s.Service, s.Region)
+	}
+	if service == "iam" && caller.Session != nil && caller.Session.Kind != session.OfRole {
+		// Without MFA, which podid has not, AWS' IAM knows no such credentials
+		// (STS API Reference, GetSessionToken and GetFederationToken).
+		return iam.Caller{}, unknownKey("session-not-for-iam")
 	}
 	return caller, nil
 }
@@ -113,6 +135,14 @@ func (a *Authenticator) findSession(ctx context.Context, s *sigv4.Signed) (iam.C
 	if err != nil {
 		return iam.Caller{}, key, err
 	}
+	if err := a.Revoked.Check(sess); err != nil {
+		return iam.Caller{}, key, err
+	}
+	if sess.Kind != session.OfRole {
+		caller, err := a.vouched(ctx, sess)
+		caller.AccessKeyID = s.AccessKeyID
+		return caller, key, err
+	}
 	role, err := a.roleOf(ctx, sess)
 	if err != nil {
 		return iam.Caller{}, key, err
@@ -139,6 +169,27 @@ func (a *Authenticator) roleOf(ctx context.Context, sess *session.Session) (*iam
 	return nil, fault.New(fault.UnknownAccessKey, "The security token included in the request is invalid.").WithReason("session-role-deleted")
 }
 
+// vouched is the caller of a session that a user got for himself, or for
+// somebody whom he vouches for. The user is found by his unique id: he may have
+// another name by now, but must be there.
+func (a *Authenticator) vouched(ctx context.Context, sess *session.Session) (iam.Caller, error) {
+	user, ok := iam.UserByID(a.Store.View(), sess.Account, sess.UserID)
+	if !ok {
+		v, err := a.Store.Fence(ctx)
+		if err != nil {
+			return iam.Caller{}, fault.StoreUnread(err)
+		}
+		if user, ok = iam.UserByID(v, sess.Account, sess.UserID); !ok {
+			return iam.Caller{}, unknownKey("session-user-deleted")
+		}
+	}
+	c := iam.Caller{Kind: iam.CallerUser, Partition: sess.Partition, Account: sess.Account, ARN: user.ARN(), UserID: user.ID, User: user, Session: sess}
+	if sess.Kind == session.Federated {
+		c.Kind, c.ARN, c.UserID = iam.CallerFederated, sess.ARN(), sess.FederatedUserID()
+	}
+	return c, nil
+}
+
 func (a *Authenticator) findUser(ctx context.Context, s *sigv4.Signed) (iam.Caller, secret.String, error) {
 	caller, key, err := a.userOf(a.Store.View(), s.AccessKeyID)
 	if !fault.Is(err, fault.UnknownAccessKey) {
@@ -153,8 +204,13 @@ func (a *Authenticator) findUser(ctx context.Context, s *sigv4.Signed) (iam.Call
 }
 
 func (a *Authenticator) userOf(r store.Reader, accessKeyID string) (iam.Caller, secret.String, error) {
-	scope := store.Scope{Account: a.Account, Region: store.Global}
+	scope := store.Scope{Account: iam.AccountOfKey(accessKeyID), Region: store.Global}
 	id, user, ok := iam.Users.FindIndex(r, scope, accessKeyID)
+	if !ok && scope.Account != a.Account {
+		// A key that does not carry its account is the first account's.
+		scope.Account = a.Account
+		id, user, ok = iam.Users.FindIndex(r, scope, accessKeyID)
+	}
 	if !ok {
 		return iam.Caller{}, secret.String{}, unknownKey("access-key-unknown")
 	}

@@ -57,6 +57,11 @@ func (plainSealer) Open(sealed, aad []byte) ([]byte, error) {
 	return []byte(s), nil
 }
 
+// none has revoked nothing.
+type none struct{}
+
+func (none) Check(*session.Session) error { return nil }
+
 type tokenKeys struct{ k seal.TokenKey }
 
 func (t tokenKeys) Primary() (seal.TokenKey, error) { return t.k, nil }
@@ -100,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	db := &lagging{Memory: storetest.NewMemory(schema)}
 	m := &session.Minter{Keys: tokenKeys{k}, Rand: rand.Reader, Now: clock, Account: account, Partition: "aws"}
 	w := &world{t: t, db: db, minter: m, a: &authn.Authenticator{
-		Store: db, Sessions: m, Sealer: plainSealer{}, Keys: sigv4.NewKeyCache(8), Now: clock, Skew: 5 * time.Minute, Account: account, Region: region,
+		Store: db, Sessions: m, Sealer: plainSealer{}, Keys: sigv4.NewKeyCache(8), Now: clock, Skew: 5 * time.Minute, Account: account, Region: region, Revoked: none{},
 	}}
 	w.putUser(true)
 	w.putRole(roleID)

@@ -108,7 +108,7 @@ func TestEveryRouteHasAnAction(t *testing.T) {
 	routes, services := controlplane.Surface()
 	check := func(op call.Operation) {
 		prefix := op.Service + ":"
-		if op.Name == "GetCallerIdentity" && op.Action == "none" {
+		if op.Action == "none" && (op.Name == "GetCallerIdentity" || op.Name == "GetSessionToken") {
 			return
 		}
 		if op.Action != prefix+op.Name || op.Resource == "" || op.Source == "" {
@@ -171,7 +171,7 @@ func testQueryAsks(t *testing.T, cp *controlplanetest.ControlPlane, nobody aws.C
 		"AccessKeyId": {"AKIAIOSFODNN7EXAMPLE"}, "Status": {"Inactive"}, "VersionId": {"v1"}, "RoleArn": {"arn:aws:iam::111122223333:role/r"}, "RoleSessionName": {"me"},
 		"PermissionsBoundary": {"arn:aws:iam::aws:policy/AdministratorAccess"}, "Tags.member.1.Key": {"k"}, "Tags.member.1.Value": {"v"}, "TagKeys.member.1": {"k"}, "Description": {"d"},
 		"InstanceProfileName": {"i"}, "OpenIDConnectProviderArn": {"arn:aws:iam::111122223333:oidc-provider/idp.example.com"}, "Url": {"https://idp.example.com"}, "ClientID": {"c"},
-		"AccountAlias": {"alias"}, "AWSServiceName": {"ec2.amazonaws.com"},
+		"AccountAlias": {"alias"}, "Name": {"bob"}, "AWSServiceName": {"ec2.amazonaws.com"},
 	}
 	cp.Query(nil, service, version, form).Want(t, 403, "MissingAuthenticationToken", "")
 	if service != "sts" {
@@ -201,6 +201,8 @@ func restBody(name string, cl *controlplanetest.Cluster) any {
 		return object{"token": cl.Token(pod{})}
 	case "RegisterCluster":
 		return object{"name": "x", "issuer": "https://x", "jwks": object{}}
+	case "RevokeSessions":
+		return object{"role": "r"}
 	case "UpdateCluster":
 		return object{"nodeBinding": "off"}
 	case "SetAccountIssuer":

@@ -30,6 +30,7 @@ import (
 	"podid/internal/iam"
 	"podid/internal/issuer"
 	"podid/internal/keyring"
+	"podid/internal/revocation"
 	"podid/internal/seal"
 	"podid/internal/server"
 	"podid/internal/serverconfig"
@@ -56,7 +57,7 @@ type Config struct {
 func Schema() *store.Schema {
 	return store.NewSchema(
 		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, cluster.Clusters, association.Associations, association.Requests,
-		issuer.Choices,
+		issuer.Choices, revocation.Epochs,
 	)
 }
 

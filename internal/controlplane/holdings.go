@@ -10,6 +10,7 @@ import (
 	"podid/internal/iam"
 	"podid/internal/issuer"
 	"podid/internal/keyring"
+	"podid/internal/revocation"
 )
 
 // holdings says of every table what its records mean to an account that is to
@@ -32,8 +33,9 @@ var holdings = map[string]account.Holding{
 	iam.KeyUses.Name():          {Goes: true},
 	issuer.Choices.Name():       {Goes: true},
 	// These are the installation's and in no other account.
-	account.Accounts.Name(): {Noun: "account"},
-	keyring.Keys.Name():     {Noun: "session key"},
+	account.Accounts.Name():  {Noun: "account"},
+	keyring.Keys.Name():      {Noun: "session key"},
+	revocation.Epochs.Name(): {Noun: "revocation"},
 }
 
 // called makes a name of a record of the type.

@@ -29,6 +29,7 @@ import (
 	"podid/internal/jwks"
 	"podid/internal/keyring"
 	"podid/internal/policy"
+	"podid/internal/revocation"
 	"podid/internal/session"
 	"podid/internal/sigv4"
 	"podid/internal/store"
@@ -68,6 +69,7 @@ type services struct {
 	iam          *iam.Manager
 	clusters     *cluster.Manager
 	associations *association.Manager
+	revocations  *revocation.Manager
 	sts          *sts.Service
 	exchange     *exchange.Service
 	pages        restjson.Pages
@@ -92,6 +94,7 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.authn = &authn.Authenticator{
 		Store: cp.db, Sessions: v.minter, Sealer: v.seals, Keys: sigv4.NewKeyCache(signingKeyCache), Now: now, Skew: s.ClockSkew, Account: acct.ID, Region: acct.Region,
 	}
+	v.authn.Revoked = &revocation.Checker{Store: cp.db}
 	v.lastUsed = &iam.LastUsed{Store: cp.db, Now: now}
 	v.authn.Uses = v.lastUsed
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
@@ -120,6 +123,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.iam = cp.iam(acct.ID)
 	v.iam.Authz, v.iam.LastUsed = v.authz, v.lastUsed
 	v.iam.Clusters = cluster.Providers{Region: acct.Region, Audiences: []string{sts.AudienceControlPlane, sts.AudienceSTS}}
+	v.revocations = &revocation.Manager{Store: cp.db, Authz: v.authz, Now: now, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.sts = &sts.Service{
 		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region, OrgID: s.OrgID, MaxLife: s.TokenMaxLife,
@@ -155,7 +159,7 @@ func (v *services) routes() []restjson.Route {
 		Clusters: v.clusters, Associations: v.associations, Pages: v.pages, Partition: set.partition, Account: set.account, Region: set.region,
 	}
 	auth := &eksauthapi.API{Exchange: v.exchange, Partition: set.partition, Account: set.account, Region: set.region}
-	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers}
+	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers, Revocations: v.revocations}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
 	if v.tokens != nil {

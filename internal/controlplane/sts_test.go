@@ -159,7 +159,8 @@ func testChain(t *testing.T, w *world) {
 	first := stsCredentials(t, w.STSQuery(w.Admin, assume("any", tags("+team", "blue", "stage", "dev"))))
 	w.STSQuery(first, assume("any", url.Values{"DurationSeconds": {"3601"}})).Want(t, 400, "ValidationError",
 		"The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
-	w.STSQuery(first, assume("any", tags("TEAM", "red"))).Want(t, 400, "ValidationError", "")
+	w.STSQuery(first, assume("any", tags("TEAM", "red"))).Want(t, 400, "InvalidParameterValue",
+		"One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
 	// Inherited: the trust condition on the request tag holds on the second hop.
 	second := stsCredentials(t, w.STSQuery(first, assume("needs-team", nil)))
 	w.RolePolicy("needs-team", controlplanetest.Document(

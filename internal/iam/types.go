@@ -135,10 +135,10 @@ type CallerKind uint8
 
 // The kinds of caller.
 const (
-	CallerUser    CallerKind = iota + 1
-	CallerSession            // a role session
-	CallerService            // podid itself acting as an AWS service, e.g. pods.eks.amazonaws.com
-	CallerFederated          // a session of GetFederationToken: at most the user who vouches and the session's policies
+	CallerUser      CallerKind = iota + 1
+	CallerSession              // a role session
+	CallerService              // podid itself acting as an AWS service, e.g. pods.eks.amazonaws.com
+	CallerFederated            // a session of GetFederationToken: at most the user who vouches and the session's policies
 )
 
 // Caller is who makes a request, as authn has proven it. User and session

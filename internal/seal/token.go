@@ -23,6 +23,7 @@ const (
 	infoSecret = "secret/v1"
 
 	accessKeyPrefix = "ASIA"
+	longLivedPrefix = "AKIA"
 	accessKeyLen    = 20
 	accountBytes    = 5 // 12 decimal digits need 40 bits
 
@@ -207,7 +208,19 @@ func accessKeyID(account [accountBytes]byte, salt []byte) string {
 // AccountID returns the account number that a temporary access key id carries;
 // false when it is not one of ours in form. It proves nothing about the key.
 func AccountID(accessKeyID string) (string, bool) {
+	if !strings.HasPrefix(accessKeyID, accessKeyPrefix) {
+		return "", false
+	}
+	return AccessKeyAccount(accessKeyID)
+}
+
+// AccessKeyAccount is AccountID for the ids of long-lived keys (AKIA…) as well,
+// which carry the account in the same place.
+func AccessKeyAccount(accessKeyID string) (string, bool) {
 	encoded, ok := strings.CutPrefix(accessKeyID, accessKeyPrefix)
+	if !ok {
+		encoded, ok = strings.CutPrefix(accessKeyID, longLivedPrefix)
+	}
 	if !ok || len(accessKeyID) != accessKeyLen {
 		return "", false
 	}

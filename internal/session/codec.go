@@ -16,15 +16,21 @@ import (
 // replaced, the tokens of pods and agents open on all of them.
 const (
 	payloadVersion = 1
-	payloadLineage = 2 // version 1, then kind, user, chain and padding
+	payloadLineage = 2 // version 1, then kind, user, pod, chain and padding
 )
 
 // wellKnown are the keys of the six tags of EKS Pod Identity, which travel as
 // one byte. The order is part of the format: append only.
 var wellKnown = [...]string{
-	"eks-cluster-arn", "eks-cluster-name", "kubernetes-namespace",
-	"kubernetes-service-account", "kubernetes-pod-name", "kubernetes-pod-uid",
+	"eks-cluster-arn", "eks-cluster-name", tagNamespace,
+	"kubernetes-service-account", tagPodName, "kubernetes-pod-uid",
 }
+
+// The tags that name a pod.
+const (
+	tagNamespace = "kubernetes-namespace"
+	tagPodName   = "kubernetes-pod-name"
+)
 
 // errPayload is the answer to every payload that cannot be read. An
 // authentic payload that cannot be read was written by another release.
@@ -69,12 +75,13 @@ func (w *writer) tag(t Tag) {
 func encode(dst []byte, s *Session, atLeast int) []byte {
 	start := len(dst)
 	out := encodeBase(append(dst, payloadVersion, flags(s)), s)
-	if s.Kind == OfRole && s.UserID == "" && len(s.Chain) == 0 && len(out)-start >= atLeast {
+	if s.Kind == OfRole && s.UserID == "" && s.Origin.Pod == "" && len(s.Chain) == 0 && len(out)-start >= atLeast {
 		return out
 	}
 	out[start] = payloadLineage
 	w := writer{append(out, byte(s.Kind))}
 	w.str(s.UserID)
+	w.str(s.Origin.Pod)
 	w.b = binary.AppendUvarint(w.b, uint64(len(s.Chain)))
 	for _, a := range s.Chain {
 		w.ancestor(a, s.Account)
@@ -200,7 +207,7 @@ func (r *reader) count() int {
 // lineage reads what version 2 has beyond version 1.
 func (r *reader) lineage(s *Session) {
 	s.Kind = Kind(r.byte())
-	s.UserID = r.str()
+	s.UserID, s.Origin.Pod = r.str(), r.str()
 	if n := r.count(); n > 0 {
 		s.Chain = make([]Ancestor, n)
 		for i := range s.Chain {

@@ -36,6 +36,7 @@ func TestOldTokens(t *testing.T) {
 	}
 	for name, change := range map[string]func(*Session){
 		"kind": func(s *Session) { s.Kind = OfUser }, "user": func(s *Session) { s.UserID = "AIDA1" },
+		"pod":   func(s *Session) { s.Origin.Pod = "ns/p" },
 		"chain": func(s *Session) { s.Chain = []Ancestor{{account, "AROA2", now}} },
 	} {
 		next := *s
@@ -65,6 +66,23 @@ func TestLineage(t *testing.T) {
 	}
 	if len(second.Chain) != 1 || len(third.Chain) != 2 {
 		t.Error("a chain was changed by the next")
+	}
+}
+
+func TestPod(t *testing.T) {
+	tagged, untagged, chained := textbook(), textbook(), &Session{Tags: []Tag{{tagNamespace, "n", false}, {tagPodName, "p", false}}}
+	untagged.Tags = nil
+	named := *untagged
+	named.Origin.Pod = "a/b"
+	for name, tc := range map[string]struct {
+		s    *Session
+		want string
+	}{
+		"by tags": {tagged, "s3-app-ns/app1-v1-56b9f94b4-dvd5c"}, "without": {untagged, ""}, "named": {&named, "a/b"}, "tags that a user chose": {chained, ""},
+	} {
+		if got := tc.s.Pod(); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
 	}
 }
 

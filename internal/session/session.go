@@ -32,10 +32,12 @@ type Node struct {
 // IsZero reports whether the session has no node identity.
 func (n Node) IsZero() bool { return n == Node{} }
 
-// Origin says which pod a session was issued to by EKS Auth. It serves
-// revocation and audit.
+// Origin says which pod a session was issued to, by EKS Auth or for its web
+// identity token. It serves revocation and audit.
 type Origin struct {
 	ClusterUID, AssociationID, PodUID string
+	// Pod is the pod's namespace/name where no session tags say it.
+	Pod string
 }
 
 // Kind says whom a session stands for.
@@ -87,6 +89,27 @@ func (s *Session) PrincipalID() string {
 		return s.RoleID
 	}
 	return s.UserID
+}
+
+// Pod is namespace/name of the pod that the session was issued to, "" if none
+// is known.
+func (s *Session) Pod() string {
+	if s.Origin.Pod != "" || s.Origin.PodUID == "" {
+		return s.Origin.Pod
+	}
+	var namespace, name string
+	for i := range s.Tags {
+		switch s.Tags[i].Key {
+		case tagNamespace:
+			namespace = s.Tags[i].Value
+		case tagPodName:
+			name = s.Tags[i].Value
+		}
+	}
+	if namespace == "" || name == "" {
+		return ""
+	}
+	return namespace + "/" + name
 }
 
 // Began is when the first session of the chain was issued.

@@ -150,7 +150,7 @@ func drawSession(t *rapid.T) *Session {
 		RoleName: text.Draw(t, "role"), Name: text.Draw(t, "name"), Issued: when.Draw(t, "issued"), Expires: when.Draw(t, "expires"),
 		Chained: rapid.Bool().Draw(t, "chained"), SourceIdentity: text.Draw(t, "source"), FederatedProvider: text.Draw(t, "provider"),
 		Policy: text.Draw(t, "policy"), Node: Node{text.Draw(t, "c"), text.Draw(t, "n"), text.Draw(t, "u")},
-		Origin: Origin{text.Draw(t, "oc"), text.Draw(t, "oa"), text.Draw(t, "op")},
+		Origin: Origin{text.Draw(t, "oc"), text.Draw(t, "oa"), text.Draw(t, "op"), text.Draw(t, "pod")},
 	}
 	s.Kind, s.UserID = Kind(rapid.IntRange(0, int(Federated)).Draw(t, "kind")), text.Draw(t, "user")
 	for range rapid.IntRange(0, 3).Draw(t, "chain") {
@@ -200,7 +200,7 @@ func TestTruncatedAndForeignPayloads(t *testing.T) {
 	}{
 		{"other version", change(0, 3)},
 		{"version 2 without what it adds", change(0, payloadLineage)},
-		{"unknown kind", append(append([]byte{payloadLineage}, zero[1:]...), byte(Federated)+1, 0, 0, 0)},
+		{"unknown kind", append(append([]byte{payloadLineage}, zero[1:]...), byte(Federated)+1, 0, 0, 0, 0)},
 		{"unknown flag", change(1, 2)},
 		{"string longer than the payload", change(2, 0xff)},
 		{"list longer than the payload", append(bytes.Clone(zero[:len(zero)-2]), 0xff, 0xff, 0xff, 0xff, 0x0f)},

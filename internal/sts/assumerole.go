@@ -6,11 +6,7 @@ package sts
 import (
 	"context"
 	"errors"
-	"regexp"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"podid/internal/arn"
 	"podid/internal/authz"
@@ -32,6 +28,9 @@ type AssumeRoleInput struct {
 	TransitiveKeys []string
 	ExternalID     string
 	SourceIdentity string
+	MinTokenSize   int    // bytes; the token is padded to it; 0 = not at all
+	SerialNumber   string // of an MFA device, which podid has not: refused
+	TokenCode      string // likewise
 }
 
 // AssumeRole checks the request, evaluates trust and identity policies and
@@ -59,22 +58,55 @@ func (s *Service) assumeRole(ctx context.Context, v *store.View, caller iam.Call
 	if err != nil {
 		return nil, err
 	}
+	if g.Role.Account != caller.Account {
+		// Which policies another account has is for those it lets in.
+		if err := s.Permit(ctx, v, g); err != nil {
+			return nil, err
+		}
+		if err := checkManaged(v, g.Role.Account, in.PolicyARNs); err != nil {
+			return nil, err
+		}
+	}
 	return s.Assume(ctx, v, g)
 }
 
-func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput) (*Grant, error) {
+// check is what can be said of the request without looking anything up.
+func (in *AssumeRoleInput) check() error {
+	var c constraints
+	c.roleARN(in.RoleARN)
+	c.name(in.SessionName, "roleSessionName", 64)
+	c.seconds(in.Duration, MaxDuration)
+	c.externalID(in.ExternalID)
+	if in.SourceIdentity != "" {
+		c.name(in.SourceIdentity, "sourceIdentity", 64)
+	}
+	c.policies(in.Policy, in.PolicyARNs)
+	c.tags(in.Tags, in.TransitiveKeys)
+	c.tokenSize(in.MinTokenSize)
+	if err := c.err(); err != nil {
+		return err
+	}
 	if _, err := arn.ParseRole(in.RoleARN); err != nil {
-		return nil, invalid("%s is invalid", in.RoleARN)
+		return invalid("%.200s is invalid", in.RoleARN)
 	}
-	if err := checkSession(in.SessionName, in.SourceIdentity, in.ExternalID); err != nil {
+	return withoutMFA(in.SerialNumber, in.TokenCode)
+}
+
+func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput) (*Grant, error) {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
-	if err := s.checkSessionPolicies(v, in.Policy, in.PolicyARNs); err != nil {
+	if err := s.checkInline(in.Policy); err != nil {
 		return nil, err
+	}
+	if accountOf(in.RoleARN) == caller.Account {
+		if err := checkManaged(v, caller.Account, in.PolicyARNs); err != nil {
+			return nil, err
+		}
 	}
 	g := &Grant{
 		Caller: caller, Principal: authz.Principal(caller), SessionName: in.SessionName, ExternalID: in.ExternalID,
-		SourceIdentity: in.SourceIdentity, Policy: in.Policy, PolicyARNs: in.PolicyARNs,
+		SourceIdentity: in.SourceIdentity, Policy: in.Policy, PolicyARNs: in.PolicyARNs, MinTokenSize: in.MinTokenSize,
 	}
 	if caller.Session != nil && caller.Session.SourceIdentity != "" {
 		if in.SourceIdentity != "" && in.SourceIdentity != caller.Session.SourceIdentity {
@@ -86,12 +118,12 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 	if g.Tags, err = sessionTags(in.Tags, in.TransitiveKeys, g.inherited()); err != nil {
 		return nil, err
 	}
-	if g.Duration, err = duration(in.Duration, caller.Session != nil); err != nil {
+	if g.Duration, err = duration(in.Duration, chained(caller)); err != nil {
 		return nil, err
 	}
 	// From here on answers depend on which roles there are.
 	role, ok := iam.RoleByARN(v, in.RoleARN)
-	if !ok {
+	if !ok || caller.Kind == iam.CallerFederated {
 		return nil, denied(caller, "sts:AssumeRole", in.RoleARN)
 	}
 	g.Role = role
@@ -102,120 +134,52 @@ func denied(c iam.Caller, action, resource string) error {
 	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s", c.ARN, action, resource).WithReason("assume-role-denied")
 }
 
-func invalid(format string, args ...any) error {
-	return fault.New(fault.InvalidParameter, format, args...).WithReason("invalid-parameter")
-}
-
-// duration applies the limits that hold for every role: form, then chain.
+// duration is that of a role session whose seconds are good in form; 0 is the
+// default.
 func duration(seconds int, chained bool) (time.Duration, error) {
 	if seconds == 0 {
 		return DefaultDuration, nil
 	}
 	d := time.Duration(seconds) * time.Second
-	switch {
-	case d < MinDuration:
-		return 0, invalid("1 validation error detected: Value '%d' at 'durationSeconds' failed to satisfy constraint: Member must have value greater than or equal to 900", seconds)
-	case d > MaxDuration:
-		return 0, invalid("1 validation error detected: Value '%d' at 'durationSeconds' failed to satisfy constraint: Member must have value less than or equal to 43200", seconds)
-	case chained && d > MaxChained:
+	if chained && d > MaxChained {
 		return 0, invalid("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
 	return d, nil
 }
 
-var (
-	sessionNameRE = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	externalIDRE  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
-)
-
-func checkSession(name, sourceIdentity, externalID string) error {
-	if !sessionNameRE.MatchString(name) {
-		return constraint(name, "roleSessionName", `[\w+=,.@-]*, 2 to 64 characters`)
+// accountOf is the account in a role's ARN that has been checked.
+func accountOf(roleARN string) string {
+	r, err := arn.ParseRole(roleARN)
+	if err != nil {
+		return ""
 	}
-	if sourceIdentity != "" && !sessionNameRE.MatchString(sourceIdentity) {
-		return constraint(sourceIdentity, "sourceIdentity", `[\w+=,.@-]*, 2 to 64 characters`)
-	}
-	if n := len(externalID); n > 0 && (n < 2 || n > 1224 || !externalIDRE.MatchString(externalID)) {
-		return invalid("1 validation error detected: Value at 'externalId' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@:\\/-]*, 2 to 1224 characters")
-	}
-	return nil
+	return r.Account
 }
 
-func constraint(value, member, pattern string) error {
-	return invalid("1 validation error detected: Value '%.100s' at '%s' failed to satisfy constraint: Member must satisfy regular expression pattern: %s", value, member, pattern)
+// checkSessionPolicies wants an inline policy that is one, and managed ones
+// that the account has.
+func (s *Service) checkSessionPolicies(r store.Reader, account, inline string, arns []string) error {
+	if err := s.checkInline(inline); err != nil {
+		return err
+	}
+	return checkManaged(r, account, arns)
 }
 
-// sessionTags checks tags by "Passing session tags in AWS STS": at most 50,
-// keys unique without regard to case, no key of an inherited transitive tag.
-func sessionTags(tags []session.Tag, transitiveKeys []string, inherited []session.Tag) ([]session.Tag, error) {
-	if len(tags)+len(inherited) > 50 {
-		return nil, invalid("1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50")
+func (s *Service) checkInline(inline string) error {
+	if inline == "" {
+		return nil
 	}
-	out := make([]session.Tag, 0, len(tags))
-	seen := make(map[string]int, len(tags))
-	for _, t := range tags {
-		if err := checkTag(t); err != nil {
-			return nil, err
-		}
-		low := strings.ToLower(t.Key)
-		if _, dup := seen[low]; dup {
-			return nil, invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		}
-		for _, i := range inherited {
-			if strings.EqualFold(i.Key, t.Key) {
-				return nil, invalid("One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
-			}
-		}
-		seen[low] = len(out)
-		out = append(out, session.Tag{Key: t.Key, Value: t.Value})
+	_, err := s.Policies.Get(policy.SessionPolicy, inline)
+	var m *policy.MalformedError
+	if errors.As(err, &m) {
+		return fault.New(fault.MalformedPolicy, "%s", m.Message).WithReason("malformed-policy")
 	}
-	for _, k := range transitiveKeys {
-		i, ok := seen[strings.ToLower(k)]
-		if !ok {
-			return nil, invalid("The specified transitive tag key must be included in the requested tags.")
-		}
-		out[i].Transitive = true
-	}
-	return out, nil
+	return err
 }
 
-func checkTag(t session.Tag) error {
-	if n := utf8.RuneCountInString(t.Key); n < 1 || n > 128 || !tagText(t.Key) || strings.HasPrefix(strings.ToLower(t.Key), "aws:") {
-		return invalid("The tag key %.128q is invalid: 1 to 128 letters, digits, white space or _.:/=+-@, not beginning with aws:.", t.Key)
-	}
-	if utf8.RuneCountInString(t.Value) > 256 || !tagText(t.Value) {
-		return invalid("The value of tag %.128q is invalid: at most 256 letters, digits, white space or _.:/=+-@.", t.Key)
-	}
-	return nil
-}
-
-func tagText(s string) bool {
-	for _, r := range s {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.In(r, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", r) {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
-}
-
-func (s *Service) checkSessionPolicies(r store.Reader, inline string, arns []string) error {
-	if utf8.RuneCountInString(inline) > policy.SessionPolicyMax {
-		return invalid("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", policy.SessionPolicyMax)
-	}
-	if inline != "" {
-		if _, err := s.Policies.Get(policy.SessionPolicy, inline); err != nil {
-			var m *policy.MalformedError
-			if errors.As(err, &m) {
-				return fault.New(fault.MalformedPolicy, "%s", m.Message).WithReason("malformed-policy")
-			}
-			return err
-		}
-	}
-	if len(arns) > 10 {
-		return invalid("1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to 10")
-	}
+func checkManaged(r store.Reader, account string, arns []string) error {
 	for _, a := range arns {
-		if _, err := iam.ManagedPolicy(r, a); err != nil {
+		if _, ok := iam.FindPolicy(r, account, a); !ok {
 			return invalid("PolicyArn %.200s does not exist or is not attachable.", a)
 		}
 	}

@@ -1,13 +1,15 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sts owns role assumption: AssumeRole, AssumeRoleWithWebIdentity and
-// GetCallerIdentity, and the one path by which any role session comes into
-// being, whoever asks: a user, a role session, a federated token, or podid
-// acting as pods.eks.amazonaws.com. The role's trust policy is evaluated for
-// each action by itself (sts:AssumeRole, sts:TagSession, sts:SetSourceIdentity).
-// It refuses sessions that a trust policy does not allow, durations above the
-// role's, tags that clash with inherited ones, and chains above an hour.
+// Package sts owns the issue of temporary credentials: the one path by which
+// any role session comes into being, whoever asks (a user, a role session, a
+// federated token, or podid acting as pods.eks.amazonaws.com), and the sessions
+// that users get for themselves and for those they vouch for. A role's trust
+// policy is evaluated for each action by itself (sts:AssumeRole,
+// sts:TagSession, sts:SetSourceIdentity). It refuses sessions that a trust
+// policy does not allow, durations above the role's, tags that clash with
+// inherited ones, chains above an hour, and temporary credentials where AWS
+// wants a user's own.
 package sts
 
 import (
@@ -32,8 +34,10 @@ const (
 	MaxChained      = time.Hour // role chaining
 )
 
-// Callers tells which policies and condition keys bind a caller.
+// Callers tells which policies and condition keys bind a caller, and what he
+// may do beside assuming roles.
 type Callers interface {
+	Authorize(ctx context.Context, c iam.Caller, q iam.Query) error
 	Bounds(r store.Reader, c iam.Caller) (authz.Bounds, error)
 	CallerKeys(ctx context.Context, k *policy.Context, c iam.Caller)
 }
@@ -79,6 +83,7 @@ type Grant struct {
 	PolicyARNs     []string // managed session policies
 	Node           session.Node
 	Origin         session.Origin
+	MinTokenSize   int      // bytes; 0 = none
 	Unknown        []string // condition keys that are not known yet (create time, explain)
 }
 
@@ -86,8 +91,11 @@ type Grant struct {
 type Assumed struct {
 	Session     *session.Session
 	Credentials session.Credentials
-	PackedSize  int // percent of the session token's limit
+	PackedSize  int // percent, of what was passed: tags and session policies; 0 = nothing was
 }
+
+// chained reports whether the credentials of a role session ask: a role chain.
+func chained(c iam.Caller) bool { return c.Session != nil && c.Session.Kind == session.OfRole }
 
 // inherited are the transitive tags of the calling session.
 func (g *Grant) inherited() []session.Tag {
@@ -207,7 +215,12 @@ func (s *Service) Assume(ctx context.Context, r store.Reader, g *Grant) (*Assume
 	if g.Duration > time.Duration(g.Role.MaxSession)*time.Second {
 		return nil, invalid("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
-	return s.Mint(s.NewSession(g))
+	out, err := s.Mint(s.NewSession(g))
+	if err != nil {
+		return nil, err
+	}
+	out.PackedSize = session.PackedPolicySize(g.Tags, g.Policy, g.PolicyARNs)
+	return out, nil
 }
 
 // Permit evaluates a grant and returns nil when every action is allowed.
@@ -250,19 +263,20 @@ func reasonOf(a policy.ActionExplanation) string {
 
 // NewSession is the session of a grant that was permitted.
 func (s *Service) NewSession(g *Grant) *session.Session {
-	now := s.Now().UTC().Truncate(time.Second)
+	// Revocation compares to the millisecond; clients see seconds.
+	now := s.Now().UTC().Truncate(time.Millisecond)
 	sess := &session.Session{
 		Partition: g.Role.Partition, Account: g.Role.Account, RoleID: g.Role.ID, RolePath: g.Role.Path, RoleName: g.Role.Name,
-		Name: g.SessionName, Issued: now, Expires: now.Add(g.Duration), Tags: append(g.inherited(), g.Tags...),
-		Chained: g.Caller.Session != nil, SourceIdentity: g.SourceIdentity, Policy: g.Policy, PolicyARNs: g.PolicyARNs,
-		Node: g.Node, Origin: g.Origin,
+		Name: g.SessionName, Issued: now, Expires: now.Truncate(time.Second).Add(g.Duration), Tags: append(g.inherited(), g.Tags...),
+		Chained: chained(g.Caller), SourceIdentity: g.SourceIdentity, Policy: g.Policy, PolicyARNs: g.PolicyARNs,
+		Node: g.Node, Origin: g.Origin, MinTokenSize: g.MinTokenSize,
 	}
 	if g.WebIdentity != nil {
 		sess.FederatedProvider = g.WebIdentity.ProviderARN
 	}
 	if from := g.Caller.Session; from != nil {
 		// What the server set stays through chaining, whatever the caller asks.
-		sess.Node, sess.FederatedProvider = from.Node, from.FederatedProvider
+		sess.Node, sess.FederatedProvider, sess.Chain = from.Node, from.FederatedProvider, from.Lineage()
 		if sess.Origin == (session.Origin{}) {
 			sess.Origin = from.Origin
 		}
@@ -276,5 +290,5 @@ func (s *Service) Mint(sess *session.Session) (*Assumed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Assumed{Session: sess, Credentials: cred, PackedSize: session.Utilization(cred)}, nil
+	return &Assumed{Session: sess, Credentials: cred}, nil
 }

@@ -68,7 +68,8 @@ func TestInput(t *testing.T) {
 		text   string // "" = allowed
 	}{
 		{"plain", user, func(*sts.AssumeRoleInput) {}, 0, ""},
-		{"no role ARN", user, func(in *sts.AssumeRoleInput) { in.RoleARN = "app" }, fault.InvalidParameter, "app is invalid"},
+		{"no role ARN", user, func(in *sts.AssumeRoleInput) { in.RoleARN = "app" }, fault.InvalidParameter, "Value 'app' at 'roleArn' failed to satisfy constraint: Member must have length greater than or equal to 20"},
+		{"another ARN", user, func(in *sts.AssumeRoleInput) { in.RoleARN = "arn:aws:iam::111122223333:user/app" }, fault.InvalidParameter, "arn:aws:iam::111122223333:user/app is invalid"},
 		{"name of one", user, func(in *sts.AssumeRoleInput) { in.SessionName = "s" }, fault.InvalidParameter, "roleSessionName"},
 		{"name of 64", user, func(in *sts.AssumeRoleInput) { in.SessionName = strings.Repeat("s", 64) }, 0, ""},
 		{"name of 65", user, func(in *sts.AssumeRoleInput) { in.SessionName = strings.Repeat("s", 65) }, fault.InvalidParameter, "roleSessionName"},
@@ -85,16 +86,16 @@ func TestInput(t *testing.T) {
 		{"50 tags", user, func(in *sts.AssumeRoleInput) { in.Tags = numbered(50) }, 0, ""},
 		{"51 tags", user, func(in *sts.AssumeRoleInput) { in.Tags = numbered(51) }, fault.InvalidParameter, "less than or equal to 50"},
 		{"50 tags beside an inherited one", chained, func(in *sts.AssumeRoleInput) { in.Tags = numbered(50) }, fault.InvalidParameter, "less than or equal to 50"},
-		{"tag twice but for case", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "a"}, {Key: "A"}} }, fault.InvalidParameter, "Duplicate tag keys"},
-		{"tag without key", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Value: "v"}} }, fault.InvalidParameter, "tag key"},
+		{"tag twice but for case", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "a"}, {Key: "A"}} }, fault.InvalidRequest, "Duplicate tag keys"},
+		{"tag without key", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Value: "v"}} }, fault.InvalidParameter, "'tags.1.member.key' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"tag key of 128", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: strings.Repeat("é", 128)}} }, 0, ""},
-		{"tag key of 129", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: strings.Repeat("k", 129)}} }, fault.InvalidParameter, "tag key"},
-		{"tag value of 257", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "k", Value: strings.Repeat("v", 257)}} }, fault.InvalidParameter, "value of tag"},
+		{"tag key of 129", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: strings.Repeat("k", 129)}} }, fault.InvalidParameter, "less than or equal to 128"},
+		{"tag value of 257", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "k", Value: strings.Repeat("v", 257)}} }, fault.InvalidParameter, "tags.1.member.value"},
 		{"reserved tag", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "AWS:x"}} }, fault.InvalidParameter, "tag key"},
-		{"tag with a star", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "k", Value: "*"}} }, fault.InvalidParameter, "value of tag"},
-		{"tag that is not text", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "k", Value: "\xff"}} }, fault.InvalidParameter, "value of tag"},
-		{"transitive key that is no tag", user, func(in *sts.AssumeRoleInput) { in.TransitiveKeys = []string{"x"} }, fault.InvalidParameter, "must be included in the requested tags"},
-		{"tag of the calling session, transitive", chained, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "TEAM", Value: "b"}} }, fault.InvalidParameter, "conflicts with a transitive tag key"},
+		{"tag with a star", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "k", Value: "*"}} }, fault.InvalidParameter, "tags.1.member.value"},
+		{"tag that is not text", user, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "k", Value: "\xff"}} }, fault.InvalidParameter, "tags.1.member.value"},
+		{"transitive key that is no tag", user, func(in *sts.AssumeRoleInput) { in.TransitiveKeys = []string{"x"} }, fault.InvalidRequest, "must be included in the requested tags"},
+		{"tag of the calling session, transitive", chained, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "TEAM", Value: "b"}} }, fault.InvalidRequest, "conflicts with a transitive tag key"},
 		{"tag of the calling session, not transitive", chained, func(in *sts.AssumeRoleInput) { in.Tags = []session.Tag{{Key: "own", Value: "c"}} }, 0, ""},
 		{"source identity of one", user, func(in *sts.AssumeRoleInput) { in.SourceIdentity = "x" }, fault.InvalidParameter, "sourceIdentity"},
 		{"external id of one", user, func(in *sts.AssumeRoleInput) { in.ExternalID = "x" }, fault.InvalidParameter, "externalId"},
@@ -184,7 +185,7 @@ func TestTrust(t *testing.T) {
 			}
 			out, err := w.STS.AssumeRole(bg, w.User("jane", c.identity), in)
 			if c.reason == "" {
-				if err != nil || out.PackedSize < 1 {
+				if err != nil || (out.PackedSize > 0) != (len(in.Tags) > 0) {
 					t.Errorf("AssumeRole = %+v, %v", out, err)
 				}
 				return

@@ -47,6 +47,31 @@ type WebIdentityInput struct {
 	Duration    int    // seconds; 0 = 3600
 	Policy      string
 	PolicyARNs  []string
+
+	MinTokenSize int // bytes; the session token is padded to it; 0 = not at all
+}
+
+// check is what can be said of the request without looking anything up.
+func (in *WebIdentityInput) check() error {
+	var c constraints
+	c.roleARN(in.RoleARN)
+	c.name(in.SessionName, "roleSessionName", 64)
+	c.seconds(in.Duration, MaxDuration)
+	c.policies(in.Policy, in.PolicyARNs)
+	c.tokenSize(in.MinTokenSize)
+	switch n := len(in.Token); {
+	case n < 4:
+		c.hidden("webIdentityToken", atLeast(4))
+	case n > 20000:
+		c.hidden("webIdentityToken", atMost(20000))
+	}
+	if err := c.err(); err != nil {
+		return err
+	}
+	if _, err := arn.ParseRole(in.RoleARN); err != nil {
+		return invalid("%.200s is invalid", in.RoleARN)
+	}
+	return nil
 }
 
 // WebIdentityResult is the session and what the token proved.
@@ -68,10 +93,7 @@ type proven struct {
 // token: an issuer URL alone identifies nothing. The node in the token becomes
 // the session's node.
 func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityInput) (*WebIdentityResult, error) {
-	if _, err := arn.ParseRole(in.RoleARN); err != nil {
-		return nil, invalid("%.200s is invalid", in.RoleARN)
-	}
-	if err := checkSession(in.SessionName, "", ""); err != nil {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
 	life, err := duration(in.Duration, false)
@@ -94,7 +116,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	}
 	// From here on answers depend on which policies and roles there are:
 	// strangers learn nothing of them.
-	if err := s.checkSessionPolicies(v, in.Policy, in.PolicyARNs); err != nil {
+	if err := s.checkSessionPolicies(v, accountOf(in.RoleARN), in.Policy, in.PolicyARNs); err != nil {
 		return nil, err
 	}
 	role, ok := iam.RoleByARN(v, in.RoleARN)
@@ -102,10 +124,20 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 		return nil, fault.New(fault.AccessDenied, "Not authorized to perform sts:AssumeRoleWithWebIdentity").WithReason("role-not-found")
 	}
 	g := &Grant{
-		Role: role, SessionName: in.SessionName, Duration: life, Policy: in.Policy, PolicyARNs: in.PolicyARNs,
-		Node: session.Node{ClusterUID: p.cluster.UID, Name: p.claims.NodeName, UID: p.claims.NodeUID},
+		Role: role, SessionName: in.SessionName, Duration: life, Policy: in.Policy, PolicyARNs: in.PolicyARNs, MinTokenSize: in.MinTokenSize,
+		Origin: origin(p.cluster.UID, p.claims),
+		Node:   session.Node{ClusterUID: p.cluster.UID, Name: p.claims.NodeName, UID: p.claims.NodeUID},
 	}
 	return s.assumeProven(ctx, v, g, p)
+}
+
+// origin is the pod that the token was issued to, if to one: its sessions are
+// revoked with it, as those of EKS Auth are.
+func origin(clusterUID string, c satoken.Claims) session.Origin {
+	if c.PodUID == "" {
+		return session.Origin{}
+	}
+	return session.Origin{ClusterUID: clusterUID, PodUID: c.PodUID, Pod: c.Namespace + "/" + c.PodName}
 }
 
 // prove finds the one cluster whose keys signed the token that names the issuer.

@@ -85,10 +85,13 @@ func TestWebIdentity(t *testing.T) {
 		{"unknown issuer", web(own.ARN(), with(agent, func(m map[string]any) { m["iss"] = "https://elsewhere" })), fault.InvalidToken, "token-issuer"},
 		{"no issuer", web(own.ARN(), with(agent, func(m map[string]any) { delete(m, "iss") })), fault.InvalidToken, "token-malformed"},
 		{"no token", web(own.ARN(), "abcd"), fault.InvalidToken, "token-malformed"},
+		{"token of 3", web(own.ARN(), "abc"), fault.InvalidParameter, "invalid-parameter"},
+		{"token of 20001", web(own.ARN(), strings.Repeat("a", 20001)), fault.InvalidParameter, "invalid-parameter"},
+		{"token of 20000", web(own.ARN(), strings.Repeat("a", 20000)), fault.InvalidToken, "token-malformed"},
 		{"tampered", web(own.ARN(), token[:len(token)-10]+"AAAAAAAAAA"), fault.InvalidToken, "token-signature"},
 		{"no such role", web(own.ARN()+"x", token), fault.AccessDenied, "role-not-found"},
 		{"role of another path", web(strings.Replace(own.ARN(), "role/", "role/a/", 1), token), fault.AccessDenied, "role-not-found"},
-		{"no role ARN", web("own", token), fault.InvalidParameter, "invalid-parameter"},
+		{"no role ARN", web("arn:aws:iam::111122223333:user/own", token), fault.InvalidParameter, "invalid-parameter"},
 		{"bad session name", sts.WebIdentityInput{RoleARN: own.ARN(), SessionName: "a/b", Token: token}, fault.InvalidParameter, "invalid-parameter"},
 		{"duration below", sts.WebIdentityInput{RoleARN: own.ARN(), SessionName: "ab", Token: token, Duration: 899}, fault.InvalidParameter, "invalid-parameter"},
 		{"duration above the role's", sts.WebIdentityInput{RoleARN: own.ARN(), SessionName: "ab", Token: token, Duration: 3601}, fault.InvalidParameter, "invalid-parameter"},
@@ -246,7 +249,7 @@ func TestStrangersCannotProbePolicies(t *testing.T) {
 		return fault.As(err).Message
 	}
 	const there, missing = "arn:aws:iam::aws:policy/AdministratorAccess", "arn:aws:iam::111122223333:policy/missing"
-	for name, token := range map[string]string{"forged": forged, "none": "x"} {
+	for name, token := range map[string]string{"forged": forged, "none": "a.b.c"} {
 		want := answer(token, there, "")
 		if got := answer(token, missing, ""); got != want {
 			t.Errorf("%s token: a missing policy is told by %q, an existing one by %q", name, got, want)
@@ -260,7 +263,7 @@ func TestStrangersCannotProbePolicies(t *testing.T) {
 		t.Errorf("good token: %q", got)
 	}
 	w.DB.Fail(store.ErrUnavailable)
-	if _, err := w.STS.AssumeRoleWithWebIdentity(bg, web(role.ARN(), "x")); !fault.Is(err, fault.InvalidToken) {
+	if _, err := w.STS.AssumeRoleWithWebIdentity(bg, web(role.ARN(), "a.b.c")); !fault.Is(err, fault.InvalidToken) {
 		t.Errorf("what is no token reached the store: %v", err)
 	}
 }

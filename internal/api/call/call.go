@@ -263,6 +263,11 @@ func Identity(c iam.Caller) audit.UserIdentity {
 		id.SessionContext = &audit.SessionContext{SessionIssuer: audit.SessionIssuer{
 			Type: "Role", PrincipalID: c.Session.RoleID, ARN: c.Session.RoleARN(), AccountID: c.Session.Account, UserName: c.Session.RoleName,
 		}}
+	case iam.CallerFederated:
+		id.Type = "FederatedUser"
+		id.SessionContext = &audit.SessionContext{SessionIssuer: audit.SessionIssuer{
+			Type: "IAMUser", PrincipalID: c.User.ID, ARN: c.User.ARN(), AccountID: c.User.Account, UserName: c.User.Name,
+		}}
 	case iam.CallerService:
 		id = audit.UserIdentity{Type: "AWSService", InvokedBy: c.Service}
 	default:

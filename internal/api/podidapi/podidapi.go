@@ -41,6 +41,8 @@ type API struct {
 	Exchange Explainer
 	Accounts Accounts
 	Issuers  Issuers
+
+	Revocations Revocations
 }
 
 // Service is the name that requests are signed for.
@@ -51,7 +53,7 @@ const onCluster = "arn:${Partition}:eks:${Region}:${Account}:cluster/${ClusterNa
 // Routes lists the operations.
 func (a *API) Routes() []restjson.Route {
 	const one = "/podid/v1/clusters/{name}"
-	return append(append(a.accountRoutes(), a.issuerRoutes()...),
+	return append(append(append(a.accountRoutes(), a.issuerRoutes()...), a.revocationRoutes()...),
 		Route(http.MethodPost, "/podid/v1/clusters", "RegisterCluster", onCluster, false, a.register),
 		Route(http.MethodGet, one, "DescribeCluster", onCluster, true, a.describe),
 		Route(http.MethodPatch, one, "UpdateCluster", onCluster, false, a.update),

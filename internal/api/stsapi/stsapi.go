@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package stsapi owns the wire form of the Security Token Service: forms in,
-// XML out, for AssumeRole, AssumeRoleWithWebIdentity and GetCallerIdentity.
-// It parses at the door and hands typed input to sts, which decides. Other
-// operations of STS are unknown here and answered with InvalidAction.
+// XML out. It parses at the door and hands typed input to sts, which decides.
+// Operations of STS that are not in its table (AssumeRoot, AssumeRoleWithSAML,
+// GetDelegatedAccessToken, GetWebIdentityToken) are answered with InvalidAction.
 // Source: AWS STS API Reference, version 2011-06-15.
 package stsapi
 
@@ -27,6 +27,9 @@ type Verbs interface {
 	AssumeRole(ctx context.Context, caller iam.Caller, in sts.AssumeRoleInput) (*sts.Assumed, error)
 	AssumeRoleWithWebIdentity(ctx context.Context, in sts.WebIdentityInput) (*sts.WebIdentityResult, error)
 	GetCallerIdentity(c iam.Caller) sts.Identity
+	GetSessionToken(ctx context.Context, caller iam.Caller, in sts.SessionTokenInput) (*sts.Assumed, error)
+	GetFederationToken(ctx context.Context, caller iam.Caller, in sts.FederationTokenInput) (*sts.Assumed, error)
+	GetAccessKeyInfo(ctx context.Context, caller iam.Caller, accessKeyID string) (string, error)
 }
 
 type api struct{ verbs Verbs }
@@ -35,6 +38,9 @@ type api struct{ verbs Verbs }
 func Service(v Verbs) awsquery.Service {
 	a := api{v}
 	op := func(name, action, resource string, anonymous, readOnly bool, h awsquery.Handler) awsquery.Operation {
+		if !anonymous {
+			h = suited(name, h)
+		}
 		return awsquery.Operation{Handle: h, Operation: call.Operation{
 			Service: "sts", Source: "sts.amazonaws.com", Name: name, Action: action, Resource: resource, Anonymous: anonymous, ReadOnly: readOnly,
 			// A token for credentials is an exchange: agents that could not renew
@@ -48,6 +54,9 @@ func Service(v Verbs) awsquery.Service {
 			op("AssumeRole", "sts:AssumeRole", "role ARN", false, false, a.assumeRole),
 			op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", "role ARN", true, false, a.assumeRoleWithWebIdentity),
 			op("GetCallerIdentity", "none", "*", false, true, a.getCallerIdentity),
+			op("GetSessionToken", "none", "*", false, false, a.getSessionToken),
+			op("GetFederationToken", "sts:GetFederationToken", "arn:{partition}:sts::{account}:federated-user/${Name}", false, false, a.getFederationToken),
+			op("GetAccessKeyInfo", "sts:GetAccessKeyInfo", "*", false, true, a.getAccessKeyInfo),
 		},
 	}
 }
@@ -64,8 +73,35 @@ type assumedRoleUser struct {
 	Arn           string
 }
 
-// assumed is what both assumptions answer. STS gave up packed sizes for token
-// sizes in September 2026; clients of either time find theirs.
+// suited lets a call through that is for the caller's kind of credentials.
+func suited(operation string, h awsquery.Handler) awsquery.Handler {
+	return func(ctx context.Context, c *call.Call, f *awsquery.Form) (any, error) {
+		if err := sts.MayCall(c.Caller, operation); err != nil {
+			c.Event.RequestParameters = f.Parameters(audit.Hidden)
+			return nil, err
+		}
+		return h(ctx, c, f)
+	}
+}
+
+// tokenSizes tell how much of the largest session token was used, since
+// September 2026; PackedPolicySize is what they took the place of. Clients of
+// either time find theirs.
+type tokenSizes struct {
+	PackedPolicySize        int `xml:",omitempty"` // nothing was passed: as with AWS, not there
+	SessionTokenSize        int
+	SessionTokenUtilization int
+}
+
+func sizes(a *sts.Assumed) tokenSizes {
+	return tokenSizes{a.PackedSize, len(a.Credentials.SessionToken.Reveal()), session.Utilization(a.Credentials)}
+}
+
+func encodeCredentials(c session.Credentials) credentials {
+	return credentials{c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), awsquery.Timestamp(c.Expires)}
+}
+
+// assumed is what both assumptions answer.
 type assumed struct {
 	SubjectFromWebIdentityToken string `xml:",omitempty"`
 	Audience                    string `xml:",omitempty"`
@@ -73,18 +109,14 @@ type assumed struct {
 	Credentials                 credentials
 	Provider                    string `xml:",omitempty"`
 	SourceIdentity              string `xml:",omitempty"`
-	PackedPolicySize            int
-	SessionTokenSize            int
-	SessionTokenUtilization     int
+	tokenSizes
 }
 
 func encode(a *sts.Assumed) *assumed {
-	c := a.Credentials
 	return &assumed{
 		AssumedRoleUser: assumedRoleUser{a.Session.AssumedRoleID(), a.Session.ARN()},
-		Credentials:     credentials{c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), awsquery.Timestamp(c.Expires)},
-		SourceIdentity:  a.Session.SourceIdentity, PackedPolicySize: a.PackedSize,
-		SessionTokenSize: len(c.SessionToken.Reveal()), SessionTokenUtilization: a.PackedSize,
+		Credentials:     encodeCredentials(a.Credentials),
+		SourceIdentity:  a.Session.SourceIdentity, tokenSizes: sizes(a),
 	}
 }
 
@@ -105,13 +137,15 @@ func (a api) assumeRole(ctx context.Context, c *call.Call, f *awsquery.Form) (an
 	in := sts.AssumeRoleInput{
 		RoleARN: f.String("RoleArn"), SessionName: f.String("RoleSessionName"), Duration: seconds(f), Policy: f.String("Policy"),
 		PolicyARNs: policyARNs(f), TransitiveKeys: f.Strings("TransitiveTagKeys"), ExternalID: f.String("ExternalId"), SourceIdentity: f.String("SourceIdentity"),
+		MinTokenSize: minTokenSize(f), SerialNumber: f.String("SerialNumber"), TokenCode: f.String("TokenCode"),
 	}
-	for _, t := range f.List("Tags") {
-		in.Tags = append(in.Tags, session.Tag{Key: t.String("Key"), Value: t.String("Value")})
-	}
-	c.Event.RequestParameters = f.Parameters(audit.Hidden)
+	in.Tags = sessionTags(f)
+	c.Event.RequestParameters = f.Parameters(audit.Hidden, "TokenCode")
 	if err := check(f, "RoleArn", "RoleSessionName"); err != nil {
 		return nil, err
+	}
+	if len(f.List("ProvidedContexts")) > 0 {
+		return nil, fault.New(fault.InvalidParameter, "podid knows no context providers: leave ProvidedContexts out.").WithReason("contexts-unsupported")
 	}
 	out, err := a.verbs.AssumeRole(ctx, c.Caller, in)
 	if err != nil {
@@ -124,7 +158,7 @@ func (a api) assumeRole(ctx context.Context, c *call.Call, f *awsquery.Form) (an
 func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *awsquery.Form) (any, error) {
 	in := sts.WebIdentityInput{
 		RoleARN: f.String("RoleArn"), SessionName: f.String("RoleSessionName"), Token: f.String("WebIdentityToken"),
-		Duration: seconds(f), Policy: f.String("Policy"), PolicyARNs: policyARNs(f),
+		Duration: seconds(f), Policy: f.String("Policy"), PolicyARNs: policyARNs(f), MinTokenSize: minTokenSize(f),
 	}
 	c.Event.RequestParameters = anonymousParameters(f)
 	if err := check(f, "RoleArn", "RoleSessionName", "WebIdentityToken"); err != nil {
@@ -157,7 +191,7 @@ func anonymousParameters(f *awsquery.Form) map[string]string {
 			continue
 		}
 		switch name, rest, _ := strings.Cut(k, "."); name {
-		case "roleArn", "roleSessionName", "webIdentityToken", "durationSeconds", "policy", "providerId":
+		case "roleArn", "roleSessionName", "webIdentityToken", "durationSeconds", "policy", "providerId", "minimumSessionTokenSize":
 			if rest != "" {
 				continue
 			}
@@ -192,6 +226,21 @@ func seconds(f *awsquery.Form) int {
 		return int(*n)
 	}
 	return 0
+}
+
+func minTokenSize(f *awsquery.Form) int {
+	if n := f.Int32("MinimumSessionTokenSize"); n != nil {
+		return int(*n)
+	}
+	return 0
+}
+
+func sessionTags(f *awsquery.Form) []session.Tag {
+	var out []session.Tag
+	for _, t := range f.List("Tags") {
+		out = append(out, session.Tag{Key: t.String("Key"), Value: t.String("Value")})
+	}
+	return out
 }
 
 func policyARNs(f *awsquery.Form) []string {

@@ -33,7 +33,30 @@ type verbs struct {
 	err    error
 	assume sts.AssumeRoleInput
 	web    sts.WebIdentityInput
+	own    sts.SessionTokenInput
+	fed    sts.FederationTokenInput
 	calls  int
+}
+
+func (v *verbs) GetSessionToken(_ context.Context, _ iam.Caller, in sts.SessionTokenInput) (*sts.Assumed, error) {
+	v.calls++
+	v.own = in
+	a := assumed()
+	a.PackedSize = 0
+	return &a, v.err
+}
+
+func (v *verbs) GetFederationToken(_ context.Context, _ iam.Caller, in sts.FederationTokenInput) (*sts.Assumed, error) {
+	v.calls++
+	v.fed = in
+	a := assumed()
+	a.Session = &session.Session{Kind: session.Federated, Partition: "aws", Account: "111122223333", Name: in.Name}
+	return &a, v.err
+}
+
+func (v *verbs) GetAccessKeyInfo(_ context.Context, _ iam.Caller, id string) (string, error) {
+	v.calls++
+	return "account of " + id, v.err
 }
 
 func assumed() sts.Assumed {
@@ -185,6 +208,29 @@ func TestGetCallerIdentity(t *testing.T) {
 	}
 }
 
+func TestTemporary(t *testing.T) {
+	v := &verbs{}
+	w, e := send(t, v, true, "Action=GetSessionToken&DurationSeconds=900&MinimumSessionTokenSize=2000&SerialNumber=GAHT12345678&TokenCode=907731")
+	if want := (sts.SessionTokenInput{Duration: 900, MinTokenSize: 2000, SerialNumber: "GAHT12345678", TokenCode: "907731"}); w.Code != http.StatusOK || v.own != want {
+		t.Errorf("%d %+v", w.Code, v.own)
+	}
+	has(t, w.Body.String(), "<GetSessionTokenResult>", "<SessionToken>to+ken=</SessionToken>", "<SessionTokenSize>7</SessionTokenSize>", "<SessionTokenUtilization>1</SessionTokenUtilization>")
+	if line, err := json.Marshal(e); err != nil || strings.Contains(string(line), "907731") || strings.Contains(string(line), "to+ken") || strings.Contains(w.Body.String(), "PackedPolicySize") {
+		t.Errorf("%v %s", err, line)
+	}
+	w, e = send(t, v, true, "Action=GetFederationToken&Name=bob&Policy=%7B%7D&PolicyArns.member.1.arn=arn:p1&Tags.member.1.Key=k&Tags.member.1.Value=v")
+	want := sts.FederationTokenInput{Name: "bob", Policy: "{}", PolicyARNs: []string{"arn:p1"}, Tags: []session.Tag{{Key: "k", Value: "v"}}}
+	if w.Code != http.StatusOK || !reflect.DeepEqual(v.fed, want) {
+		t.Errorf("%d %+v", w.Code, v.fed)
+	}
+	has(t, w.Body.String(), "<FederatedUserId>111122223333:bob</FederatedUserId>", "<Arn>arn:aws:sts::111122223333:federated-user/bob</Arn>", "<PackedPolicySize>15</PackedPolicySize>")
+	if len(e.Resources) != 1 || e.Podid.AccessKeyIDIssued != "ASIA1" {
+		t.Errorf("%+v", e)
+	}
+	w, _ = send(t, v, true, "Action=GetAccessKeyInfo&AccessKeyId=AKIA1")
+	has(t, w.Body.String(), "<Account>account of AKIA1</Account>")
+}
+
 func TestRefusals(t *testing.T) {
 	const role, web = "Action=AssumeRole&RoleArn=arn:r&RoleSessionName=s1", "Action=AssumeRoleWithWebIdentity&RoleArn=arn:r&RoleSessionName=s1&WebIdentityToken=aaa.bbb.ccc"
 	for _, tc := range []struct {
@@ -200,7 +246,10 @@ func TestRefusals(t *testing.T) {
 		{"duration of nothing", role + "&DurationSeconds=0", nil, 400, "ValidationError", "Value &#39;0&#39; at &#39;durationSeconds&#39;", 0},
 		{"duration that is no number", role + "&DurationSeconds=1h", nil, 400, "", "DurationSeconds", 0},
 		{"tags with a gap", role + "&Tags.member.2.Key=k", nil, 400, "", "Tags", 0},
-		{"operation of another time", "Action=GetFederationToken", nil, 400, "InvalidAction", "GetFederationToken", 0},
+		{"operation that is not here", "Action=GetWebIdentityToken", nil, 400, "InvalidAction", "GetWebIdentityToken", 0},
+		{"no name", "Action=GetFederationToken", nil, 400, "ValidationError", "&#39;name&#39;", 0},
+		{"no access key id", "Action=GetAccessKeyInfo", nil, 400, "ValidationError", "&#39;accessKeyId&#39;", 0},
+		{"context providers", role + "&ProvidedContexts.member.1.ProviderArn=arn:x", nil, 400, "ValidationError", "ProvidedContexts", 0},
 		{"caller denied", role, fault.New(fault.AccessDenied, "You may not."), 403, "AccessDenied", "You may not.", 1},
 		{"token expired", web, fault.New(fault.ExpiredToken, "Over."), 400, "ExpiredTokenException", "Over.", 1},
 		{"token bad", web, fault.New(fault.InvalidToken, "Bad."), 400, "InvalidIdentityToken", "Bad.", 1},

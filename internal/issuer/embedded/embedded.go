@@ -156,10 +156,12 @@ func (i *Issuer) firstHop(r store.Reader, o *exchange.Order) (hop, error) {
 	}
 	g := serviceGrant(o.Cluster, role)
 	g.SessionName, g.Duration, g.Unknown = o.SessionName, issuer.Lifetime, issuer.UnknownKeys(o.Pod)
-	if !o.Association.DisableSessionTags {
+	g.Origin = session.Origin{ClusterUID: o.Cluster.UID, AssociationID: o.Association.ID, PodUID: o.Pod.UID}
+	if o.Association.DisableSessionTags {
+		g.Origin.Pod = o.Pod.Namespace + "/" + o.Pod.Name // what else the tags say
+	} else {
 		g.Tags = issuer.PodTags(o.Cluster, g.SourceARN, o.Pod)
 	}
-	g.Origin = session.Origin{ClusterUID: o.Cluster.UID, AssociationID: o.Association.ID, PodUID: o.Pod.UID}
 	if o.Association.TargetRoleARN == "" {
 		g.Policy = o.Association.Policy
 	}
