@@ -32,8 +32,8 @@ func (d *rawDocument) validate(current bool) error {
 		return &MalformedError{Message: msgVersion}
 	}
 	checks := []func() error{
-		d.checkLegacy, d.checkSids, d.checkActionsExist, d.checkResourcesExist,
-		d.checkResources, d.checkActions, d.checkPrincipalsExist,
+		d.checkLegacy, d.checkSids, d.checkActionsExist, d.checkNoResources,
+		d.checkResources, d.checkActions, d.checkResourcesExist, d.checkPrincipalsExist,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -122,24 +122,24 @@ func (d *rawDocument) checkActionsExist() error {
 	})
 }
 
-// checkResourcesExist is reported after bad actions, as AWS does it.
-func (d *rawDocument) checkResourcesExist() error {
-	if d.kind == Trust {
-		return d.each(func(s *rawStatement) error {
-			if s.hasResource {
-				return &MalformedError{Message: msgTrustResource}
-			}
-			return nil
-		})
-	}
+// checkNoResources: a trust policy stands on its role and names no resource.
+func (d *rawDocument) checkNoResources() error {
 	return d.each(func(s *rawStatement) error {
-		if len(s.resources) > 0 {
-			return nil
+		if d.kind == Trust && s.hasResource {
+			return &MalformedError{Message: msgTrustResource}
 		}
-		if err := checkActionPrefixes(s.actions); err != nil {
-			return err
+		return nil
+	})
+}
+
+// checkResourcesExist is reported after bad resources and bad actions of any
+// statement, as AWS does it.
+func (d *rawDocument) checkResourcesExist() error {
+	return d.each(func(s *rawStatement) error {
+		if d.kind != Trust && len(s.resources) == 0 {
+			return &MalformedError{Message: msgNoResources}
 		}
-		return &MalformedError{Message: msgNoResources}
+		return nil
 	})
 }
 
@@ -183,9 +183,9 @@ func resourceFault(r string, variables bool) string {
 		return ""
 	}
 	switch {
-	case parts[2] == "iam" && parts[3] != "" && parts[3] != "*":
+	case parts[2] == "iam" && parts[3] != "" && parts[3] != "*" && !strings.Contains(parts[3], "$"):
 		return fmt.Sprintf("IAM resource %s cannot contain region information.", r)
-	case parts[2] == "s3" && parts[3] != "" && parts[3] != "*" && parts[4] == "":
+	case parts[2] == "s3" && parts[3] != "" && parts[3] != "*" && !strings.Contains(parts[3], "$") && parts[4] == "":
 		return fmt.Sprintf("Resource %s can not contain region information.", r)
 	case parts[2] == "iam" && !iamResourcePath(parts[5]):
 		return fmt.Sprintf(`IAM resource path must either be "*" or start with %s.`, iamPaths)

@@ -4,8 +4,11 @@
 package policytest_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -31,6 +34,49 @@ func TestVectors(t *testing.T) {
 	}
 	if sum.Cases < 180 {
 		t.Errorf("only %d cases were read", sum.Cases)
+	}
+}
+
+// TestDocumentedCases holds the evaluator to the cases under testdata, whose
+// verdicts are AWS' documentation's.
+func TestDocumentedCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, ids := 0, map[string]bool{}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			sum, err := policytest.Run(bytes.NewReader(data), &out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range sum.Mismatches {
+				t.Errorf("%s: verdict %s, want %s: %s", m.ID, m.Verdict, m.Want, m.Detail)
+			}
+			for line := range strings.Lines(out.String()) {
+				var res policytest.Result
+				if err := json.Unmarshal([]byte(line), &res); err != nil {
+					t.Fatal(err)
+				}
+				if ids[res.ID] {
+					t.Errorf("id %s is given twice", res.ID)
+				}
+				ids[res.ID] = true
+				if strings.Contains(res.Detail, "is ignored") {
+					t.Errorf("%s: %s", res.ID, res.Detail)
+				}
+			}
+			cases += sum.Cases
+		})
+	}
+	if cases < 950 {
+		t.Errorf("only %d cases were read", cases)
 	}
 }
 
