@@ -170,7 +170,7 @@ func (cl *Cluster) PodTrust() map[string]any {
 	return map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
 		"Effect": "Allow", "Principal": map[string]string{"Service": PodAudience}, "Action": []string{"sts:AssumeRole", "sts:TagSession"},
 		"Condition": map[string]any{
-			"StringEquals": map[string]string{"aws:SourceAccount": Account},
+			"StringEquals": map[string]string{"aws:SourceAccount": cl.cp.AccountID},
 			"ArnEquals":    map[string]string{"aws:SourceArn": cl.ARN()},
 		},
 	}}}
@@ -178,7 +178,7 @@ func (cl *Cluster) PodTrust() map[string]any {
 
 // ARN is the cluster's ARN.
 func (cl *Cluster) ARN() string {
-	return "arn:aws:eks:" + Region + ":" + Account + ":cluster/" + cl.Name
+	return "arn:aws:eks:" + Region + ":" + cl.cp.AccountID + ":cluster/" + cl.Name
 }
 
 // Node returns the credentials of the agent on a node: a session of the node

@@ -47,12 +47,14 @@ const (
 type ControlPlane struct {
 	Endpoint string
 	CAFile   string
-	Dir      string
-	Roots    *x509.CertPool
-	HTTP     *http.Client
-	Admin    aws.CredentialsProvider
-	AdminID  string
-	Secret   string
+	// AccountID is the account that the clients below are of.
+	AccountID string
+	Dir       string
+	Roots     *x509.CertPool
+	HTTP      *http.Client
+	Admin     aws.CredentialsProvider
+	AdminID   string
+	Secret    string
 
 	tb   testing.TB
 	now  func() time.Time
@@ -80,7 +82,7 @@ func Start(tb testing.TB, o Options) *ControlPlane {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- cp.Run(ctx) }()
-	c := &ControlPlane{tb: tb, now: o.Now, Endpoint: cp.Endpoint(), CAFile: cp.CAFile(), Dir: o.Dir}
+	c := &ControlPlane{tb: tb, now: o.Now, AccountID: Account, Endpoint: cp.Endpoint(), CAFile: cp.CAFile(), Dir: o.Dir}
 	c.stop = func() {
 		if cancel == nil {
 			return
