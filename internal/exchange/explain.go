@@ -62,6 +62,9 @@ func (t *Trace) Report(r StepReport) {
 	}
 }
 
+// Reports are what was reported so far.
+func (t *Trace) Reports() []StepReport { return t.reports }
+
 // ExplainRequest asks what an exchange would come to. Token beats the fields
 // that describe a pod.
 type ExplainRequest struct {
