@@ -70,6 +70,7 @@ type Explanation struct {
 	Decision   Decision   `json:"decision"`
 	NearMisses []NearMiss `json:"nearMisses,omitempty"` // nearest first
 	kind       string     // of the document that decided
+	evidence   evidence
 }
 
 // Kind is the kind of document that decided, or that had to allow and did not:
@@ -82,6 +83,7 @@ func (x *Explanation) Kind() string { return x.kind }
 func Explain(in *Input) Explanation {
 	x := Explanation{Action: in.Action, Decision: Evaluate(in)}
 	x.kind = decidingKind(in, &x.Decision)
+	x.evidence = gather(in, &x.Decision)
 	if x.Decision.Allowed || x.Decision.Explicit {
 		return x
 	}
