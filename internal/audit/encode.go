@@ -61,13 +61,22 @@ func (l *line) raw(s string) *line {
 // copied; the rest is encoding/json's business.
 func (l *line) str(s string) {
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+		if plain[s[i]] == 0 {
 			l.marshal(s)
 			return
 		}
 	}
 	l.b = append(append(append(l.b, '"'), s...), '"')
 }
+
+// plain marks the bytes that stand in a JSON string as they are.
+var plain = func() (t [256]byte) {
+	for c := 0x20; c <= 0x7e; c++ {
+		t[c] = 1
+	}
+	t['"'], t['\\'] = 0, 0
+	return t
+}()
 
 // optional is a member that is left out when empty.
 func (l *line) optional(member, s string) {

@@ -108,7 +108,7 @@ func firstEvent(f *os.File, otherwise time.Time) time.Time {
 	return e.EventTime
 }
 
-func (r *rotating) writeLine(now time.Time, line []byte) error {
+func (r *rotating) writeLines(now time.Time, line []byte) error {
 	if err := r.settle(now, int64(len(line))); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -37,20 +38,23 @@ type Options struct {
 	Account  string
 }
 
-// sink takes whole lines. After an error the next line must not stick to what
-// was written of this one.
+// sink takes whole lines. After an error the next ones must not stick to what
+// was written of these.
 type sink interface {
-	writeLine(now time.Time, line []byte) error
+	writeLines(now time.Time, line []byte) error
 	close() error
 }
 
-// Log records events as JSON lines, one write each. It is safe for concurrent
-// use. A line is with the operating system when Record returns; it is not
-// synced to the disk.
+// Log records events as JSON lines. Events that come at the same time share
+// one write. It is safe for concurrent use. A line is with the operating
+// system when Record returns; it is not synced to the disk.
 type Log struct {
 	opts    Options
 	metrics *metrics
 	bufs    sync.Pool // of *[]byte
+
+	joining sync.Mutex
+	next    *group // takes lines until it is written; nil while there are none
 
 	mu        sync.Mutex
 	out       sink
@@ -102,14 +106,56 @@ func (l *Log) Record(_ context.Context, e *Event) error {
 		l.metrics.dropped.WithLabelValues(e.EventSource).Inc()
 		return fmt.Errorf("encode audit event: %w", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.write(*buf); err != nil {
-		l.dropped++
+	g, first := l.join(*buf)
+	if first {
+		// Callers that are ready to run bring their lines before this one writes.
+		runtime.Gosched()
+		l.writeGroup(g)
+	}
+	<-g.written
+	if g.err != nil {
 		l.metrics.dropped.WithLabelValues(e.EventSource).Inc()
-		return fmt.Errorf("write audit event: %w", err)
+		return fmt.Errorf("write audit event: %w", g.err)
 	}
 	return nil
+}
+
+// group is lines that go to the sink in one write. When it fails all of them
+// count as lost, though a stream cannot take back what it got.
+type group struct {
+	lines   *[]byte
+	events  uint64
+	written chan struct{} // closed when err says how it went
+	err     error
+}
+
+// join adds a line to the group that is written next. Whoever is first has to
+// write it.
+func (l *Log) join(line []byte) (g *group, first bool) {
+	l.joining.Lock()
+	defer l.joining.Unlock()
+	first = l.next == nil
+	if first {
+		l.next = &group{lines: l.buffer(), written: make(chan struct{})}
+	}
+	*l.next.lines = append(*l.next.lines, line...)
+	l.next.events++
+	return l.next, first
+}
+
+// writeGroup writes the group that is next, with all that have joined it
+// until the one before was written.
+func (l *Log) writeGroup(g *group) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.joining.Lock()
+	l.next = nil
+	l.joining.Unlock()
+	if g.err = l.write(*g.lines); g.err != nil {
+		l.dropped += g.events
+	}
+	l.release(g.lines)
+	close(g.written)
 }
 
 // Ready returns why events are not taken, or nil. While the last write has
@@ -148,9 +194,9 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// write writes the line, after the one about a gap if there is one. The
+// write writes the lines, after the one about a gap if there is one. The
 // caller holds mu.
-func (l *Log) write(line []byte) error {
+func (l *Log) write(lines []byte) error {
 	if l.closed {
 		return errClosed
 	}
@@ -163,10 +209,10 @@ func (l *Log) write(line []byte) error {
 		l.opts.Log.Info("audit log is written again", "events_lost", l.dropped, "since", l.failedAt)
 		l.failed, l.dropped = nil, 0
 	}
-	if len(line) == 0 {
+	if len(lines) == 0 {
 		return nil
 	}
-	if err := l.out.writeLine(now, line); err != nil {
+	if err := l.out.writeLines(now, lines); err != nil {
 		return l.fail(now, err)
 	}
 	return nil
@@ -203,7 +249,7 @@ func (l *Log) writeGap(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return l.out.writeLine(now, *buf)
+	return l.out.writeLines(now, *buf)
 }
 
 func (l *Log) buffer() *[]byte {
@@ -213,6 +259,7 @@ func (l *Log) buffer() *[]byte {
 
 func (l *Log) release(buf *[]byte) {
 	if cap(*buf) <= maxPooled {
+		*buf = (*buf)[:0]
 		l.bufs.Put(buf)
 	}
 }
@@ -223,7 +270,7 @@ type stream struct {
 	torn bool
 }
 
-func (s *stream) writeLine(_ time.Time, line []byte) error {
+func (s *stream) writeLines(_ time.Time, line []byte) error {
 	if s.torn {
 		if _, err := s.w.Write([]byte{'\n'}); err != nil {
 			return err

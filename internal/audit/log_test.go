@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,6 +183,72 @@ func TestConcurrentWritersLeaveWholeLines(t *testing.T) {
 	if len(seen) != 800 || len(files) < 5 {
 		t.Errorf("%d different lines in %d files, want 800 in several", len(seen), len(files))
 	}
+}
+
+// slow is a writer whose writes wait until they are let go.
+type slow struct {
+	flaky
+	letGo  chan struct{}
+	writes int
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	<-s.letGo // begun
+	<-s.letGo // let go
+	s.writes++
+	return s.flaky.Write(p)
+}
+
+// Events that come while a write is under way share the next one, and its fate.
+func TestWaitingEventsShareAWrite(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		limit int
+		lost  int
+	}{{"written", 1 << 20, 0}, {"lost", 900, 7}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := &slow{flaky: flaky{limit: c.limit}, letGo: make(chan struct{})}
+			l, err := NewStream(w, Options{Now: time.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			var lost atomic.Int32
+			send := func(name string) {
+				wg.Go(func() {
+					if l.Record(t.Context(), event(name)) != nil {
+						lost.Add(1)
+					}
+				})
+			}
+			send("first")
+			w.letGo <- struct{}{} // it is in its write
+			for i := range 7 {
+				send(strconv.Itoa(i))
+			}
+			for waiting(l) < 7 {
+				runtime.Gosched()
+			}
+			close(w.letGo)
+			wg.Wait()
+			if w.writes != 2 || int(lost.Load()) != c.lost || int(l.dropped) != c.lost {
+				t.Errorf("%d writes, %d events lost, the gap tells of %d; want 2 writes and %d lost", w.writes, lost.Load(), l.dropped, c.lost)
+			}
+			if got := strings.Count(w.String(), "\n"); c.lost == 0 && got != 8 {
+				t.Errorf("%d lines, want 8", got)
+			}
+		})
+	}
+}
+
+// waiting is how many events wait for the write before theirs.
+func waiting(l *Log) int {
+	l.joining.Lock()
+	defer l.joining.Unlock()
+	if l.next == nil {
+		return 0
+	}
+	return int(l.next.events)
 }
 
 // flaky is a writer that takes limit bytes and then fails.
