@@ -6,6 +6,7 @@ package eksauthapi
 import (
 	"encoding/json"
 	"regexp"
+	"strings"
 	"testing"
 
 	"podid/internal/audit"
@@ -36,5 +37,15 @@ func TestPlainParameters(t *testing.T) {
 	}
 	if got := plainParameters(p).AppendJSON(nil); string(got) != string(want) {
 		t.Errorf("plain parameters are %s, encoding/json makes %s", got, want)
+	}
+}
+
+func BenchmarkReadToken(b *testing.B) {
+	body := []byte(`{"token":"` + strings.Repeat("eyJhbGci", 12) + "." + strings.Repeat("OiJSUzI1", 80) + "." + strings.Repeat("Nlotbm90", 43) + `"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := readToken(body); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
