@@ -46,18 +46,19 @@ const (
 // shared is what all accounts of the control plane have in common: who proves
 // and judges callers, under which keys sessions are sealed, what is cached.
 type shared struct {
-	seals    sealer
-	ring     *keyring.Ring
-	minter   *session.Minter
-	policies *policy.Cache
-	fetcher  *jwks.Fetcher
-	keys     *cluster.KeySets
-	authz    *authz.Authorizer
-	authn    *authn.Authenticator
-	lastUsed *iam.LastUsed
-	gate     *call.Gate
-	observe  func(service, operation, code string, status int, took time.Duration)
-	awssts   *awssts.Issuer
+	seals     sealer
+	ring      *keyring.Ring
+	minter    *session.Minter
+	policies  *policy.Cache
+	fetcher   *jwks.Fetcher
+	keys      *cluster.KeySets
+	providers *sts.ProviderKeys
+	authz     *authz.Authorizer
+	authn     *authn.Authenticator
+	lastUsed  *iam.LastUsed
+	gate      *call.Gate
+	observe   func(service, operation, code string, status int, took time.Duration)
+	awssts    *awssts.Issuer
 }
 
 // services are the verbs of one account and the handlers on them.
@@ -100,6 +101,7 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
 	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now}
 	v.keys = newKeySets(cp.db, v.fetcher, now, cp.cfg.Log)
+	v.providers = newProviderKeys(v.fetcher, now)
 	v.gate = &call.Gate{
 		Authn: v.authn, Audit: cp.audit, Log: cp.cfg.Log, Now: now, Region: acct.Region, Account: acct.ID, MaxBody: maxBody,
 		Observed: func(op call.Operation, code string, status int, took time.Duration) {
@@ -125,7 +127,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.iam.Clusters = cluster.Providers{Region: acct.Region, Audiences: []string{sts.AudienceControlPlane, sts.AudienceSTS}}
 	v.revocations = &revocation.Manager{Store: cp.db, Authz: v.authz, Now: now, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.sts = &sts.Service{
-		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Now: now, Rand: rand,
+		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Providers: v.providers, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region, OrgID: s.OrgID, MaxLife: s.TokenMaxLife,
 	}
 	issues := &issuer.Router{Embedded: &embedded.Issuer{STS: v.sts}, AWSSTS: v.awssts}

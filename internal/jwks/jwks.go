@@ -74,10 +74,11 @@ type Options struct {
 // Fetcher fetches under the package's rules. It keeps no connection and is safe
 // for concurrent use.
 type Fetcher struct {
-	client  *http.Client
-	allowed []netip.Prefix
-	origins map[string]bool
-	resolve func(context.Context, string) ([]netip.Addr, error)
+	client    *http.Client
+	transport *http.Transport
+	allowed   []netip.Prefix
+	origins   map[string]bool
+	resolve   func(context.Context, string) ([]netip.Addr, error)
 }
 
 // New returns a Fetcher. The error lists what is wrong with o.
@@ -100,16 +101,17 @@ func New(o Options) (*Fetcher, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
+	f.transport = &http.Transport{
+		Proxy:                  nil, // whatever the environment says
+		DialContext:            f.dial,
+		TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:      true,
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
 	f.client = &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  nil, // whatever the environment says
-			DialContext:            f.dial,
-			TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:      true,
-			DisableKeepAlives:      true,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
+		Transport:     f.transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return f, nil

@@ -55,6 +55,7 @@ type Service struct {
 	Policies  *policy.Cache
 	Minter    Minter
 	Clusters  TokenClusters // for AssumeRoleWithWebIdentity
+	Providers *ProviderKeys // for AssumeRoleWithWebIdentity by OIDC providers; nil for none
 	Now       func() time.Time
 	Rand      io.Reader
 	Partition string

@@ -112,7 +112,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in WebIdentityI
 	}
 	p, err := s.prove(ctx, v, iss, in.Token)
 	if err != nil {
-		return nil, err
+		return s.otherwise(ctx, v, in, iss, life, err)
 	}
 	// From here on answers depend on which policies and roles there are:
 	// strangers learn nothing of them.

@@ -164,6 +164,9 @@ func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *aws
 	if err := check(f, "RoleArn", "RoleSessionName", "WebIdentityToken"); err != nil {
 		return nil, err
 	}
+	if _, ok := f.Lookup("ProviderId"); ok {
+		return nil, fault.New(fault.InvalidParameter, "ProviderId is for OAuth 2.0 access tokens, which are not taken here: leave it out, and pass an OpenID Connect ID token.").WithReason("provider-id")
+	}
 	out, err := a.verbs.AssumeRoleWithWebIdentity(ctx, in)
 	if err != nil {
 		return nil, err

@@ -122,7 +122,7 @@ func New(tb testing.TB) *World {
 		tb.Fatal(err)
 	}
 	w := &World{tb: tb, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
-	w.DB = &DB{Memory: storetest.NewMemory(store.NewSchema(iam.Users, iam.Roles, iam.Groups, iam.Policies, cluster.Clusters, association.Associations))}
+	w.DB = &DB{Memory: storetest.NewMemory(store.NewSchema(iam.Users, iam.Roles, iam.Groups, iam.Policies, iam.OIDCProviders, cluster.Clusters, association.Associations))}
 	policies, keys := policy.NewCache(1<<20), &cluster.KeySets{}
 	w.Minter = &session.Minter{Keys: tokenKeys{k}, Rand: rand.Reader, Now: w.Now, Account: Account, Partition: Partition}
 	w.Authz = &authz.Authorizer{Store: w.DB, Policies: policies, Now: w.Now, Region: Region}
