@@ -22,7 +22,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(uint8(Resource), text)
 	}
 	f.Add(uint8(SCP), doc(allowAll, denyS3))
-	f.Add(uint8(RCP), doc(`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`))
+	f.Add(uint8(RCP), doc(`{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*"}`))
 	f.Add(uint8(Identity), `{"Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::${aws:username, 'a}b'}"}}`)
 	f.Fuzz(func(t *testing.T, kind uint8, text string) {
 		k := DocumentKind(kind % (uint8(RCP) + 1))

@@ -4,8 +4,11 @@
 package policy
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"math/big"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -236,7 +239,26 @@ func (n *naive) incomparable(op, want, value string) bool {
 		_, b := naiveTime(value)
 		return a != nil || b != nil
 	}
+	if op == "IpAddress" {
+		return naiveNetwork(want) == nil || net.ParseIP(value) == nil
+	}
 	return n.unresolved(want) || op == "ArnLike" && strings.Count(value, ":") < 5
+}
+
+// naiveNetwork reads an address or a network; nil when it is neither.
+func naiveNetwork(s string) *net.IPNet {
+	if ip := net.ParseIP(s); ip != nil {
+		bits := 8 * len(ip)
+		if ip.To4() != nil {
+			ip, bits = ip.To4(), 32
+		}
+		return &net.IPNet{IP: ip, Mask: net.CIDRMask(bits, bits)}
+	}
+	_, network, err := net.ParseCIDR(s)
+	if err != nil {
+		return nil
+	}
+	return network
 }
 
 // naiveTime reads RFC 3339 and epoch seconds, all that the generator draws.
@@ -258,6 +280,13 @@ func (n *naive) compare(op, want, value string) bool {
 		return ok && regexp.MustCompile(`(?s)\A`+expr+`\z`).MatchString(value)
 	case "ArnLike", "ArnEquals":
 		return n.arn(want, value, false)
+	case "IpAddress":
+		network, ip := naiveNetwork(want), net.ParseIP(value)
+		return network != nil && ip != nil && (len(network.IP) == net.IPv4len) == (ip.To4() != nil) && network.Contains(ip)
+	case "BinaryEquals":
+		a, errA := base64.StdEncoding.DecodeString(want)
+		b, errB := base64.StdEncoding.DecodeString(value)
+		return errA == nil && errB == nil && bytes.Equal(a, b)
 	case "Bool":
 		return strings.EqualFold(want, value) && (strings.EqualFold(want, "true") || strings.EqualFold(want, "false"))
 	case "DateLessThan", "DateEquals":

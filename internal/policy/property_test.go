@@ -26,9 +26,9 @@ var (
 	genOperators  = []string{
 		"StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase",
 		"NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericGreaterThanEquals", "DateLessThan", "DateEquals", "DateNotEquals",
-		"Bool", "ArnLike", "ArnNotLike", "ArnEquals", "Null",
+		"Bool", "ArnLike", "ArnNotLike", "ArnEquals", "IpAddress", "NotIpAddress", "BinaryEquals", "Null",
 	}
-	genTexts = []string{"k", "K", "kk", "k*", "?", "*", "", "5", "5.0", "-1", "2026-01-01T00:00:00Z", "2026-06-01T00:00:00+02:00", "true", "FALSE", "arn:aws:eks:r:1:cluster/c", "arn:aws:eks:*:?:cluster/*", "${aws:username}", "${list}", "${absent, 'k'}", "${*}", "a${aws:username}*"}
+	genTexts = []string{"k", "K", "kk", "k*", "?", "*", "", "5", "5.0", "-1", "2026-01-01T00:00:00Z", "2026-06-01T00:00:00+02:00", "true", "FALSE", "arn:aws:eks:r:1:cluster/c", "arn:aws:eks:*:?:cluster/*", "${aws:username}", "${list}", "${absent, 'k'}", "${*}", "a${aws:username}*", "10.0.0.0/8", "10.1.2.3", "::/0", "a2s="}
 )
 
 func drawCondition(t *rapid.T) map[string]map[string][]string {
@@ -94,7 +94,7 @@ func drawScene(t *rapid.T) *scene {
 	}
 	sc.in.ResourceAccount = rapid.SampledFrom([]string{acct, acct, other}).Draw(t, "owner")
 	n := naive{who: sc.in.Principal, action: sc.in.Action, resource: sc.in.Resource, account: sc.in.ResourceAccount, ctx: map[string][]string{}, multi: map[string]bool{}, old: sc.version == VersionOld}
-	plain := []string{"k", "K", "kk", "*", "", "5", "2026-01-01T00:00:00Z", "true", "arn:aws:eks:r:1:cluster/c"}
+	plain := []string{"k", "K", "kk", "*", "", "5", "2026-01-01T00:00:00Z", "true", "arn:aws:eks:r:1:cluster/c", "10.1.2.3", "10.1.2.4", "2001:db8::1", "a2s="}
 	for _, key := range []string{"aws:username", "tag", "number", "when", "flag", "arn", "list", "empty"} {
 		switch {
 		case key == "list":

@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -271,9 +272,7 @@ func (d *rawDocument) checkPrincipalsExist() error {
 	return d.each(func(s *rawStatement) error {
 		switch {
 		case d.kind == RCP:
-			if s.principal == nil || s.notPrincipal || !lonePrincipalStar(s.principal) {
-				return &MalformedError{Message: msgPolicyType, Cause: `Principal must be "*"`}
-			}
+			return s.checkRCP()
 		case d.kind == SCP && s.principal != nil:
 			return &MalformedError{Message: msgPolicyType, Cause: "Principal is not allowed"}
 		case d.kind.attachedToResource() && s.principal == nil:
@@ -283,6 +282,24 @@ func (d *rawDocument) checkPrincipalsExist() error {
 		}
 		return nil
 	})
+}
+
+// checkRCP: resource control policies deny what they name of a service to
+// everybody. Only RCPFullAWSAccess, which AWS attaches itself, allows.
+func (s *rawStatement) checkRCP() error {
+	refuse := func(cause string) error { return &MalformedError{Message: msgPolicyType, Cause: cause} }
+	all := slices.Contains(s.actions, "*")
+	switch {
+	case s.principal == nil || s.notPrincipal || !lonePrincipalStar(s.principal):
+		return refuse(`Principal must be "*"`)
+	case s.notAction:
+		return refuse("NotAction is not allowed")
+	case s.effect == "Allow" && (!all || s.notResource || !slices.Contains(s.resources, "*") || len(s.conditions) > 0):
+		return refuse("Effect must be Deny")
+	case s.effect == "Deny" && all:
+		return refuse(`Action must name a service, and not be "*" alone`)
+	}
+	return nil
 }
 
 func lonePrincipalStar(n *node) bool {

@@ -212,9 +212,15 @@ func TestParseOrganisationPolicies(t *testing.T) {
 	}{
 		{"SCP", SCP, doc(`{"Effect":"Allow","Action":"*","Resource":"*"}`), ""},
 		{"SCP with a principal", SCP, doc(`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`), msgPolicyType},
-		{"RCP", RCP, doc(`{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"*","Resource":"*"}`), ""},
-		{"RCP without a principal", RCP, doc(`{"Effect":"Deny","Action":"*","Resource":"*"}`), msgPolicyType},
-		{"RCP with a narrow principal", RCP, doc(`{"Effect":"Deny","Principal":{"AWS":"111122223333"},"Action":"*","Resource":"*"}`), msgPolicyType},
+		{"RCP", RCP, doc(`{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"s3:*","NotResource":"arn:aws:s3:::b"}`), ""},
+		{"RCPFullAWSAccess", RCP, doc(`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`), ""},
+		{"RCP that allows some", RCP, doc(`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}`), msgPolicyType},
+		{"RCP that allows on a condition", RCP, doc(`{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"Bool":{"a":"true"}}}`), msgPolicyType},
+		{"RCP for all services", RCP, doc(`{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}`), msgPolicyType},
+		{"RCP with NotAction", RCP, doc(`{"Effect":"Deny","Principal":"*","NotAction":"s3:*","Resource":"*"}`), msgPolicyType},
+		{"RCP with NotPrincipal", RCP, doc(`{"Effect":"Deny","NotPrincipal":"*","Action":"s3:*","Resource":"*"}`), msgPolicyType},
+		{"RCP without a principal", RCP, doc(`{"Effect":"Deny","Action":"s3:*","Resource":"*"}`), msgPolicyType},
+		{"RCP with a narrow principal", RCP, doc(`{"Effect":"Deny","Principal":{"AWS":"111122223333"},"Action":"s3:*","Resource":"*"}`), msgPolicyType},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
