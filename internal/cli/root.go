@@ -79,8 +79,8 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageOf(cmd, err) })
 	root.AddCommand(
 		a.verb("create", "Create associations, roles, accounts and tokens", a.createAssociation(), a.createRole(), a.createAccount(), a.createToken()),
-		a.verb("get", "Show associations, clusters, roles, accounts and revocations", a.getAssociations(), a.getClusters(), a.getRoles(), a.getAccounts(), a.getRevocations()),
-		a.verb("update", "Change associations, clusters and roles", a.updateAssociation(), a.updateCluster(), a.updateRole()),
+		a.verb("get", "Show associations, clusters, roles, accounts and revocations", a.getAssociations(), a.getClusters(), a.getRoles(), a.getAccounts(), a.getIssuer(), a.getRevocations()),
+		a.verb("update", "Change associations, clusters, roles and accounts", a.updateAssociation(), a.updateCluster(), a.updateRole(), a.updateAccount()),
 		a.verb("delete", "Delete associations, clusters, roles and accounts", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount()),
 		a.verb("revoke", "Revoke sessions", a.revokeSessions()),
 		a.verb("register", "Register clusters", a.registerCluster()),
