@@ -13,3 +13,6 @@ func Surface() ([]restjson.Route, []awsquery.Service) {
 	v := &services{shared: &shared{}, tokens: &tokenRoute{}}
 	return v.routes(), v.queries()
 }
+
+// Holdings says which table keeps an account from being deleted.
+var Holdings = holdings

@@ -5,8 +5,13 @@ package store
 
 import (
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 )
+
+// Tables returns the names of the schema's tables in their order.
+func (s *Schema) Tables() []string { return slices.Sorted(maps.Keys(s.tables)) }
 
 // Record is a record of whatever table, as those see it who look after all
 // records of an account.
