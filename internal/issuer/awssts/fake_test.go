@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -170,7 +169,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.up = newFake(t, w.clock.now)
 	w.Issuer = &awssts.Issuer{
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: w.clock.now,
+		Log: slog.New(slog.DiscardHandler), Now: w.clock.now,
 		Config: func(_ context.Context, a issuer.AWS) (aws.Config, error) {
 			return aws.Config{Region: a.Region, Credentials: aws.NewCredentialsCache(credentials.StaticCredentialsProvider{Value: w.base})}, nil
 		},
