@@ -149,13 +149,20 @@ func missing(in *Input) []string {
 // eachMissing visits the absent keys that a statement about the request looks
 // at. One about another action, caller or resource needs none.
 func (s *statement) eachMissing(in *Input, add func(keyRef)) {
-	if !s.matchAction(in.Action) || s.matchPrincipal(in) == grantNone || s.matchResource(in) == no {
+	if !s.matchAction(in.Action) || s.matchPrincipal(in) == grantNone || s.matchResource(in) == no && !s.needsKeys(in) {
 		return
 	}
 	s.eachKey(func(k keyRef) {
 		if e := in.Context.lookup(&k); e == nil || e.empty() {
 			add(k)
 		}
+	})
+}
+
+// needsKeys reports whether a resource might match if its variables had values.
+func (s *statement) needsKeys(in *Input) bool {
+	return slices.ContainsFunc(s.resources, func(p arnPattern) bool {
+		return p.mayMatch(in.Resource) && p.matchResource(in.Resource, in.Context) == broken
 	})
 }
 
@@ -183,3 +190,9 @@ func sortedKeys(spelling map[string]string) []string {
 	slices.SortFunc(out, func(a, b string) int { return strings.Compare(fold(a), fold(b)) })
 	return out
 }
+
+// IsNumber reports whether numeric operators can read a value.
+func IsNumber(value string) bool { _, ok := parseDecimal(value); return ok }
+
+// IsDate reports whether date operators can read a value.
+func IsDate(value string) bool { _, ok := parseInstant(value); return ok }

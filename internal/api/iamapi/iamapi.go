@@ -39,7 +39,7 @@ type handler func(ctx context.Context, c *call.Call, f *awsquery.Form) (any, err
 func Service(m *iam.Manager) awsquery.Service {
 	a := api{m}
 	var ops []awsquery.Operation
-	for _, table := range [][]awsquery.Operation{a.roles(), a.rolePolicies(), a.policies(), a.users(), a.userPolicies(), a.keys(), a.userCredentials(), a.groups(), a.instanceProfiles(), a.oidcProviders(), a.account()} {
+	for _, table := range [][]awsquery.Operation{a.roles(), a.rolePolicies(), a.policies(), a.users(), a.userPolicies(), a.keys(), a.userCredentials(), a.groups(), a.instanceProfiles(), a.oidcProviders(), a.simulations(), a.account()} {
 		ops = append(ops, table...)
 	}
 	return awsquery.Service{
@@ -54,6 +54,11 @@ func refine(_ call.Operation, f *fault.Error) (awsquery.Exception, bool) {
 		return awsquery.Exception{Code: "ConcurrentModification", Status: http.StatusConflict}, true
 	case f.Reason == "policy-not-attachable":
 		return awsquery.Exception{Code: "PolicyNotAttachable", Status: http.StatusBadRequest}, true
+	case iam.IsPolicyEvaluation(f):
+		return awsquery.Exception{
+			Code: "PolicyEvaluation", Status: http.StatusInternalServerError,
+			Text: "The request failed because a provided policy could not be successfully evaluated.",
+		}, true
 	case f.Kind == fault.InvalidRequest && !awsquery.IsMalformed(f):
 		return awsquery.Exception{Code: "InvalidInput", Status: http.StatusBadRequest}, true
 	}
