@@ -31,12 +31,12 @@ type naive struct {
 }
 
 type naiveStatement struct {
-	Effect                 string
-	Principal              map[string][]string
-	Action, NotAction      []string
-	Resource, NotResource  []string
-	Condition              map[string]map[string][]string
-	everybody, hasResource bool
+	Effect                string
+	Principal             map[string][]string
+	NotPrincipal          map[string][]string
+	Action, NotAction     []string
+	Resource, NotResource []string
+	Condition             map[string]map[string][]string
 }
 
 func naiveStatements(t testing.TB, text string) []naiveStatement {
@@ -45,42 +45,59 @@ func naiveStatements(t testing.TB, text string) []naiveStatement {
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		t.Fatal(err)
 	}
-	for i := range d.Statement {
-		s := &d.Statement[i]
-		s.everybody = slices.Contains(s.Principal["AWS"], "*")
-		s.hasResource = s.Resource != nil || s.NotResource != nil
-	}
 	return d.Statement
 }
 
-// allowed decides for an identity policy and, where there is one, a resource policy.
-func (n *naive) allowed(identity, resource []naiveStatement) bool {
-	var byIdentity, byResource, direct bool
-	for _, s := range identity {
-		if n.matches(s) {
-			if s.Effect == "Deny" {
-				return false
+// allowed decides for an identity policy and, where they are not nil, a resource
+// policy, a boundary, a session policy and a service control policy.
+func (n *naive) allowed(identity, resource, boundary, session, scp []naiveStatement) bool {
+	allows := map[string]bool{}
+	for name, document := range map[string][]naiveStatement{"identity": identity, "boundary": boundary, "session": session, "scp": scp} {
+		allows[name] = document == nil
+		for _, s := range document {
+			if n.matches(s) {
+				if s.Effect == "Deny" {
+					return false
+				}
+				allows[name] = true
 			}
-			byIdentity = true
 		}
 	}
+	var byResource, toRole, toCaller bool
 	for _, s := range resource {
-		named := s.everybody || slices.Contains(s.Principal["AWS"], n.who.arn)
-		byRole := slices.Contains(s.Principal["AWS"], n.who.roleARN)
-		delegated := slices.Contains(s.Principal["AWS"], n.who.account)
-		if !(named || byRole || delegated) || !n.matches(s) {
+		caller, role, named := n.named(s.Principal["AWS"])
+		if s.NotPrincipal != nil {
+			_, _, excepted := n.named(s.NotPrincipal["AWS"])
+			named = !excepted || boundary != nil
+		}
+		if !named || !n.matches(s) {
 			continue
 		}
 		if s.Effect == "Deny" {
 			return false
 		}
 		byResource = true
-		direct = direct || named || byRole
+		toCaller = toCaller || caller
+		toRole = toRole || role
 	}
-	if n.account == n.who.account {
-		return byIdentity || direct
+	limits := allows["boundary"] && allows["session"]
+	switch {
+	case !allows["scp"]:
+		return false
+	case n.account != n.who.account:
+		return allows["identity"] && byResource && limits
+	case toCaller:
+		return true
 	}
-	return byIdentity && byResource
+	return (allows["identity"] || toRole) && limits
+}
+
+// named tells whether a list of principals names the caller itself, its role, and
+// either of them or its account.
+func (n *naive) named(principals []string) (caller, role, anyhow bool) {
+	caller = slices.Contains(principals, "*") || slices.Contains(principals, n.who.arn)
+	role = n.who.roleARN != "" && slices.Contains(principals, n.who.roleARN)
+	return caller, role, caller || role || slices.Contains(principals, n.who.account)
 }
 
 func (n *naive) matches(s naiveStatement) bool {

@@ -58,7 +58,11 @@ func drawStatement(t *rapid.T, principal bool) string {
 	s[rapid.SampledFrom([]string{"Action", "Action", "NotAction"}).Draw(t, "element")] = genActions.Draw(t, "actions")
 	s[rapid.SampledFrom([]string{"Resource", "Resource", "NotResource"}).Draw(t, "element")] = genResources.Draw(t, "resources")
 	if principal {
-		s["Principal"] = map[string][]string{"AWS": genPrincipals.Draw(t, "principals")}
+		element := "Principal"
+		if s["Effect"] == "Deny" {
+			element = rapid.SampledFrom([]string{"Principal", "NotPrincipal"}).Draw(t, "element for principals")
+		}
+		s[element] = map[string][]string{"AWS": genPrincipals.Draw(t, "principals")}
 	}
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -69,16 +73,26 @@ func drawStatement(t *rapid.T, principal bool) string {
 
 // scene is a random request with its documents as statements.
 type scene struct {
-	identity, resource []string
-	version            string
-	in                 Input
-	naive              naive
+	identity, resource     []string
+	boundary, session, scp []string // nil: there is none
+	version                string
+	in                     Input
+	naive                  naive
 }
 
 func drawScene(t *rapid.T) *scene {
 	sc := &scene{version: rapid.SampledFrom([]string{VersionCurrent, VersionCurrent, VersionOld}).Draw(t, "version")}
 	for range rapid.IntRange(1, 4).Draw(t, "identity statements") {
 		sc.identity = append(sc.identity, drawStatement(t, false))
+	}
+	for _, limit := range []*[]string{&sc.boundary, &sc.session, &sc.scp} {
+		if rapid.IntRange(0, 3).Draw(t, "limit") > 0 {
+			continue
+		}
+		*limit = append(*limit, `{"Effect":"Allow","Action":["s3:*"],"Resource":["*"]}`)
+		for range rapid.IntRange(0, 2).Draw(t, "limit statements") {
+			*limit = append(*limit, drawStatement(t, false))
+		}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "resource statements") {
 		text := drawStatement(t, true)
@@ -131,7 +145,29 @@ func (sc *scene) evaluate(t *rapid.T, identity, resource []string) bool {
 		}
 		in.ResourcePolicy = &Named{Doc: r}
 	}
+	sc.limitBy(t, &in)
 	return Evaluate(&in).Allowed
+}
+
+// limitBy sets the scene's documents that limit what others grant.
+func (sc *scene) limitBy(t interface{ Fatal(...any) }, in *Input) {
+	parse := func(kind DocumentKind, statements []string) Named {
+		d, err := Parse(kind, sc.text(statements))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Named{Doc: d}
+	}
+	if sc.boundary != nil {
+		b := parse(Boundary, sc.boundary)
+		in.Boundary = &b
+	}
+	if sc.session != nil {
+		in.Session, in.HasSession = []Named{parse(SessionPolicy, sc.session)}, true
+	}
+	if sc.scp != nil {
+		in.SCPs = [][]Named{{parse(SCP, sc.scp)}}
+	}
 }
 
 func TestAgreesWithNaiveEvaluator(t *testing.T) {
@@ -142,7 +178,13 @@ func TestAgreesWithNaiveEvaluator(t *testing.T) {
 		if len(sc.resource) > 0 {
 			resource = naiveStatements(t, sc.text(sc.resource))
 		}
-		want := sc.naive.allowed(naiveStatements(t, sc.text(sc.identity)), resource)
+		limit := func(statements []string) []naiveStatement {
+			if statements == nil {
+				return nil
+			}
+			return naiveStatements(t, sc.text(statements))
+		}
+		want := sc.naive.allowed(naiveStatements(t, sc.text(sc.identity)), resource, limit(sc.boundary), limit(sc.session), limit(sc.scp))
 		if got := sc.evaluate(rt, sc.identity, sc.resource); got != want {
 			rt.Fatalf("allowed %v, the naive evaluator says %v\nidentity %s\nresource %s\nrequest %+v\ncontext %v",
 				got, want, sc.identity, sc.resource, sc.in, sc.naive.ctx)
@@ -177,6 +219,7 @@ func (sc *scene) limit(t *testing.T) int {
 	if len(sc.resource) > 0 {
 		in.ResourcePolicy = &Named{Doc: must(Parse(Resource, sc.text(sc.resource)))(t)}
 	}
+	sc.limitBy(t, &in)
 	ctx := &Context{}
 	ctx.Limit(&in)
 	for _, e := range sc.in.Context.entries {
