@@ -115,18 +115,21 @@ func resetAdminCommand(load loader, stdout io.Writer) *cobra.Command {
 		Short: "Give podid-admin a new key and AdministratorAccess back",
 		Long: `Give podid-admin a new key and AdministratorAccess back. All other keys and policies of the
 user are taken away. It works on the data directory only, while the server is stopped:
-whoever holds the data directory holds the root key, and needs no other permission.`,
-		Example: `  podid server reset-admin --data-dir /var/lib/podid`,
+whoever holds the data directory holds the root key, and needs no other permission.
+Of several accounts it is the first one's, or that of --account-id.`,
+		Example: `  podid server reset-admin --data-dir /var/lib/podid
+  podid server reset-admin --data-dir /var/lib/podid --account-id 444455556666`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load()
 			if err != nil {
 				return err
 			}
-			if err := controlplane.ResetAdmin(cmd.Context(), cfg); err != nil {
+			file, err := controlplane.ResetAdmin(cmd.Context(), cfg)
+			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(stdout, "The new key of %s is in %s\n", controlplane.AdminUser, controlplane.AdminFile(cfg.Settings.DataDir))
+			_, err = fmt.Fprintf(stdout, "The new key of %s is in %s\n", controlplane.AdminUser, file)
 			return err
 		},
 	}

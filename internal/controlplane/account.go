@@ -4,6 +4,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"podid/internal/account"
@@ -38,6 +40,15 @@ func (s sealer) Open(sealed, aad []byte) ([]byte, error) { return s.root.Open(se
 // AdminFile is where the first start leaves the admin's key: an AWS shared
 // credentials file, 0600.
 func AdminFile(dataDir string) string { return filepath.Join(dataDir, "admin-credentials") }
+
+// adminFile is where the key of an account's admin is left.
+func (cp *ControlPlane) adminFile(accountID string) string {
+	file := AdminFile(cp.cfg.Settings.DataDir)
+	if cp.account != nil && accountID != cp.account.ID {
+		file += "-" + accountID
+	}
+	return file
+}
 
 func pageKeyAAD(id string) []byte {
 	return []byte(account.Accounts.Key(account.Scope, id) + "#page-key")
@@ -69,7 +80,7 @@ func (cp *ControlPlane) openAccount(ctx context.Context) error {
 		return err
 	}
 	cp.account = known
-	return cp.finishAdminFile()
+	return cp.finishAdminFile(known.ID)
 }
 
 // firstStart makes account, admin and first session key in one transaction:
@@ -99,7 +110,7 @@ func (cp *ControlPlane) firstStart(ctx context.Context) (*account.Account, error
 		}
 		// The key is on disk before it is in the store: no admin is made whose
 		// key nobody has.
-		return writeAdminFile(s.DataDir, key)
+		return writeAdminFile(AdminFile(s.DataDir), key)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make account %s: %w", s.AccountID, err)
@@ -138,22 +149,22 @@ func (cp *ControlPlane) accounts(authz account.Authorizer, acct *account.Account
 	}
 }
 
-func pendingAdminFile(dataDir string) string { return AdminFile(dataDir) + ".pending" }
+func pending(file string) string { return file + ".pending" }
 
 // writeAdminFile writes the key beside its place; finishAdminFile moves it
 // there once the store holds the key.
-func writeAdminFile(dataDir string, key iam.NewKey) error {
+func writeAdminFile(file string, key iam.NewKey) error {
 	text := "# " + AdminUser + " of podid. Keep this file as you keep a password.\n[default]\naws_access_key_id = " + key.Key.ID +
 		"\naws_secret_access_key = " + key.Secret.Reveal() + "\n"
 	// A file of our own under a name that nobody knows: what already stands at
 	// the pending name may be another's, or a link to elsewhere.
-	f, err := os.CreateTemp(dataDir, ".admin-credentials-*") // 0600
+	f, err := os.CreateTemp(filepath.Dir(file), ".admin-credentials-*") // 0600
 	if err != nil {
 		return fmt.Errorf("write the admin's credentials: %w", err)
 	}
 	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), pendingAdminFile(dataDir))
+		err = os.Rename(f.Name(), pending(file))
 	}
 	if err != nil {
 		return fmt.Errorf("write the admin's credentials: %w", errors.Join(err, os.Remove(f.Name())))
@@ -161,56 +172,68 @@ func writeAdminFile(dataDir string, key iam.NewKey) error {
 	return nil
 }
 
-// finishAdminFile moves a pending key to its place if the store knows it, and
-// removes it if not (the transaction was lost to another replica).
-func (cp *ControlPlane) finishAdminFile() error {
-	dir := cp.cfg.Settings.DataDir
-	pending := pendingAdminFile(dir)
-	id, err := readKeyID(pending)
+// finishAdminFile moves a pending key of the account's admin to its place if
+// the store knows it, and removes it if not (the transaction was lost to
+// another replica).
+func (cp *ControlPlane) finishAdminFile(accountID string) error {
+	file := cp.adminFile(accountID)
+	id, err := readKeyID(pending(file))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if _, _, ok := iam.Users.FindIndex(cp.db.View(), store.Scope{Account: cp.account.ID, Region: store.Global}, id); !ok {
-		return os.Remove(pending)
+	if _, _, ok := iam.Users.FindIndex(cp.db.View(), store.Scope{Account: accountID, Region: store.Global}, id); !ok {
+		return os.Remove(pending(file))
 	}
-	return os.Rename(pending, AdminFile(dir))
+	return os.Rename(pending(file), file)
 }
 
-// ResetAdmin gives the admin a new key and AdministratorAccess back. It needs
-// the data directory and nothing else: whoever holds it holds the root key.
-func ResetAdmin(ctx context.Context, cfg Config) (err error) {
+// ResetAdmin gives the admin of an account a new key and AdministratorAccess
+// back, and returns the file with the key: of the account in the settings, or
+// of the first. It needs the data directory and nothing else: whoever holds it
+// holds the root key.
+func ResetAdmin(ctx context.Context, cfg Config) (file string, err error) {
 	cp := &ControlPlane{cfg: cfg}
 	defer func() { err = errors.Join(err, cp.Close()) }()
 	if err := cp.openStore(ctx); err != nil {
-		return err
+		return "", err
 	}
 	known := account.Find(cp.db.View())
 	if known == nil {
-		return fmt.Errorf("there is no account in %s yet: `podid server` makes it at its first start", cfg.Settings.DataDir)
+		return "", fmt.Errorf("there is no account in %s yet: `podid server` makes it at its first start", cfg.Settings.DataDir)
 	}
 	if cp.root, err = seal.LoadRootKey(cfg.Settings.RootKeyFile); err != nil {
-		return err
+		return "", err
 	}
 	if cp.root.ID() != known.RootKeyID {
-		return fmt.Errorf("the data is sealed under root key %s, but %s holds %s", known.RootKeyID, cfg.Settings.RootKeyFile, cp.root.ID())
+		return "", fmt.Errorf("the data is sealed under root key %s, but %s holds %s", known.RootKeyID, cfg.Settings.RootKeyFile, cp.root.ID())
 	}
 	cp.account = known
 	cp.cfg.Settings.Partition, cp.cfg.Settings.Region = known.Partition, known.Region
-	users := cp.iam(known.ID)
+	id := cmp.Or(cfg.Settings.AccountID, known.ID)
+	file = cp.adminFile(id)
 	err = cp.db.Update(ctx, func(tx *store.Tx) error {
-		key, err := users.ResetKeys(tx, AdminUser)
+		a, ok := account.Open(tx, id)
+		if !ok {
+			return fmt.Errorf("there is no account %s; there are %s", id, strings.Join(slices.Collect(account.Numbers(tx)), ", "))
+		}
+		key, err := cp.iam(id).ResetKeys(tx, AdminUser)
 		if err != nil {
 			return err
 		}
-		return writeAdminFile(cfg.Settings.DataDir, key)
+		if a.By != "" && a.AdminID != key.User.ID { // a user that was gone is made anew
+			n := *a
+			n.AdminID = key.User.ID
+			account.Accounts.Put(tx, account.Scope, id, &n)
+		}
+		return writeAdminFile(file, key)
 	})
 	if err != nil {
-		return fmt.Errorf("reset the admin: %w", err)
+		return "", fmt.Errorf("reset the admin: %w", err)
 	}
-	return cp.finishAdminFile()
+	return file, cp.finishAdminFile(id)
 }
 
 func (cp *ControlPlane) ring(accountID string) *keyring.Ring {
@@ -224,7 +247,7 @@ func (cp *ControlPlane) ring(accountID string) *keyring.Ring {
 func (cp *ControlPlane) iam(accountID string) *iam.Manager {
 	return &iam.Manager{
 		Store: cp.db, Sealer: sealer{cp.root, cp.cfg.Rand}, Now: cp.cfg.Now, Rand: cp.cfg.Rand,
-		Partition: cp.cfg.Settings.Partition, Account: accountID, Accounts: account.Numbers,
+		Partition: cp.cfg.Settings.Partition, Account: accountID, Accounts: account.Numbers, Quotas: cp.cfg.Settings.IAMQuotas,
 	}
 }
 

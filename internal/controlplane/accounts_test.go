@@ -184,3 +184,37 @@ func TestAccountsStay(t *testing.T) {
 		t.Errorf("%+v, %v", out, err)
 	}
 }
+
+// TestResetAdminOf: each account's admin can be got back by who holds the data
+// directory, and the accounts stay apart.
+func TestResetAdminOf(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	o := controlplanetest.Options{Dir: t.TempDir()}
+	a := controlplanetest.Start(t, o)
+	b := a.NewAccount(otherAccount)
+	locked := controlplanetest.Document(controlplanetest.Statement("Deny", []string{"*"}, "*", nil))
+	b.UserPolicy("podid-admin", locked)
+	_, err := b.IAM().ListRoles(ctx, &iam.ListRolesInput{})
+	wantAPIError(t, err, "AccessDenied", "explicit deny")
+	a.Stop()
+	for id, want := range map[string]string{otherAccount: o.Dir + "/admin-credentials-" + otherAccount, "999999999999": ""} {
+		o.Settings = map[string]string{"PODID_ACCOUNT_ID": id}
+		file, err := controlplane.ResetAdmin(ctx, controlplanetest.Config(t, &o))
+		if file != want || (err == nil) != (want != "") || err != nil && !strings.Contains(err.Error(), "there is no account 999999999999; there are 111122223333, 444455556666") {
+			t.Errorf("%s: %q, %v", id, file, err)
+		}
+	}
+	o.Settings = nil
+	again := controlplanetest.Start(t, o)
+	if _, err := again.STS().GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}); err != nil {
+		t.Errorf("the first account's admin: %v", err)
+	}
+	_, _, p := controlplanetest.ReadCredentials(t, o.Dir+"/admin-credentials-"+otherAccount)
+	if _, err := iam.NewFromConfig(again.Config(p)).ListRoles(ctx, &iam.ListRolesInput{}); err != nil {
+		t.Error(err)
+	}
+	old := credentials.NewStaticCredentialsProvider(b.AdminID, b.Secret, "")
+	_, err = sts.NewFromConfig(again.Config(old)).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	wantAPIError(t, err, "InvalidClientTokenId", "")
+}

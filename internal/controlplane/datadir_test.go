@@ -96,11 +96,11 @@ func testResetAdmin(t *testing.T, dir string, was *controlplanetest.ControlPlane
 	cp.UserPolicy("podid-admin", controlplanetest.Document(controlplanetest.Statement("Deny", []string{"*"}, "*", nil)))
 	cp.Query(cp.Admin, "iam", "2010-05-08", map[string][]string{"Action": {"ListRoles"}}).Want(t, 403, "AccessDenied", "")
 	o := controlplanetest.Options{Dir: dir}
-	if err := controlplane.ResetAdmin(context.Background(), controlplanetest.Config(t, &o)); err == nil {
+	if _, err := controlplane.ResetAdmin(context.Background(), controlplanetest.Config(t, &o)); err == nil {
 		t.Error("reset while the server runs")
 	}
 	cp.Stop()
-	if err := controlplane.ResetAdmin(context.Background(), controlplanetest.Config(t, &o)); err != nil {
+	if _, err := controlplane.ResetAdmin(context.Background(), controlplanetest.Config(t, &o)); err != nil {
 		t.Fatal(err)
 	}
 	cp = controlplanetest.Start(t, o)
@@ -112,7 +112,7 @@ func testResetAdmin(t *testing.T, dir string, was *controlplanetest.ControlPlane
 		t.Errorf("the admin after the reset: %v", err)
 	}
 	empty := controlplanetest.Options{Dir: t.TempDir()}
-	if err := controlplane.ResetAdmin(context.Background(), controlplanetest.Config(t, &empty)); err == nil || !strings.Contains(err.Error(), "there is no account") {
+	if _, err := controlplane.ResetAdmin(context.Background(), controlplanetest.Config(t, &empty)); err == nil || !strings.Contains(err.Error(), "there is no account") {
 		t.Errorf("reset of an empty directory: %v", err)
 	}
 }

@@ -169,21 +169,26 @@ func (c *ControlPlane) trust() {
 
 func (c *ControlPlane) readAdmin() {
 	c.tb.Helper()
-	path := filepath.Join(c.Dir, "admin-credentials")
+	c.AdminID, c.Secret, c.Admin = ReadCredentials(c.tb, filepath.Join(c.Dir, "admin-credentials"))
+}
+
+// ReadCredentials reads the key from a shared credentials file that holds one.
+func ReadCredentials(tb testing.TB, path string) (id, key string, p aws.CredentialsProvider) {
+	tb.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
-		c.tb.Fatal(err)
+		tb.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
 		k, v, _ := strings.Cut(line, "=")
 		switch strings.TrimSpace(k) {
 		case "aws_access_key_id":
-			c.AdminID = strings.TrimSpace(v)
+			id = strings.TrimSpace(v)
 		case "aws_secret_access_key":
-			c.Secret = strings.TrimSpace(v)
+			key = strings.TrimSpace(v)
 		}
 	}
-	c.Admin = credentials.NewStaticCredentialsProvider(c.AdminID, c.Secret, "")
+	return id, key, credentials.NewStaticCredentialsProvider(id, key, "")
 }
 
 // Config is for AWS' SDK, with the credentials given. One attempt: a refusal
