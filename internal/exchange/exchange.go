@@ -189,7 +189,7 @@ func (e *exchange) stale(ctx context.Context, err error) (bool, *store.View, err
 func final(err error) bool {
 	f := fault.As(err)
 	switch f.Kind {
-	case fault.Internal, fault.Unavailable, fault.ExpiredToken:
+	case fault.Internal, fault.Unavailable, fault.Throttled, fault.ExpiredToken:
 		return true
 	case fault.InvalidToken:
 		switch f.Reason {

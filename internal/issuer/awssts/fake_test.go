@@ -50,7 +50,7 @@ type fakeSTS struct {
 	now    func() time.Time
 }
 
-func newFake(t *testing.T, now func() time.Time) *fakeSTS {
+func newFake(t testing.TB, now func() time.Time) *fakeSTS {
 	t.Helper()
 	f := &fakeSTS{now: now}
 	f.Server = httptest.NewTLSServer(f)
@@ -153,7 +153,7 @@ func (c *clock) move(d time.Duration) {
 // world is an account whose issuer is a fake.
 type world struct {
 	*awssts.Issuer
-	t     *testing.T
+	t     testing.TB
 	up    *fakeSTS
 	db    *storetest.Memory
 	clock *clock
@@ -161,7 +161,7 @@ type world struct {
 	base  aws.Credentials
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, db: storetest.NewMemory(store.NewSchema(issuer.Choices)), clock: &clock{t: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)},
