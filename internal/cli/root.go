@@ -83,6 +83,7 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 		a.verb("update", "Change associations, clusters, roles and accounts", a.updateAssociation(), a.updateCluster(), a.updateRole(), a.updateAccount()),
 		a.verb("delete", "Delete associations, clusters, roles and accounts", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount()),
 		a.verb("revoke", "Revoke sessions", a.revokeSessions()),
+		a.verb("import", "Import what AWS publishes", a.importPolicies()),
 		a.verb("register", "Register clusters", a.registerCluster()),
 		a.client(a.whoami()), a.client(a.exec()), a.client(a.explain()), a.version(cfg.Version),
 		exitCodesTopic(), environmentTopic(),

@@ -56,7 +56,9 @@ type Config struct {
 // Schema lists every table of this release.
 func Schema() *store.Schema {
 	return store.NewSchema(
-		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, cluster.Clusters, association.Associations, association.Requests,
+		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses,
+		iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, iam.AWSPolicies, iam.PolicySets,
+		cluster.Clusters, association.Associations, association.Requests,
 		issuer.Choices, revocation.Epochs,
 	)
 }

@@ -33,6 +33,8 @@ var holdings = map[string]account.Holding{
 	iam.KeyUses.Name():          {Goes: true},
 	issuer.Choices.Name():       {Goes: true},
 	// These are the installation's and in no other account.
+	iam.AWSPolicies.Name():   {Noun: "imported policy"},
+	iam.PolicySets.Name():    {Noun: "set of imported policies"},
 	account.Accounts.Name():  {Noun: "account"},
 	keyring.Keys.Name():      {Noun: "session key"},
 	revocation.Epochs.Name(): {Noun: "revocation"},

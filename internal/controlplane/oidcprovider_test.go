@@ -78,7 +78,7 @@ func (s tokenText) GetIdentityToken() ([]byte, error) { return []byte(s), nil }
 // AssumeRoleWithWebIdentity by AWS' SDK, with the tags of its tokens.
 func TestOIDCProvider(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, controlplanetest.Options{Settings: map[string]string{"PODID_ALLOW_ISSUER_CIDRS": "127.0.0.0/8"}})
+	w := newWorld(t, controlplanetest.Options{Settings: map[string]string{"PODID_ALLOW_ISSUER_CIDR": "127.0.0.0/8"}})
 	p := newIdentityProvider(t)
 	host := strings.TrimPrefix(p.issuer(), "https://")
 	ctx := t.Context()

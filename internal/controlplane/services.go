@@ -124,6 +124,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.accounts = cp.accounts(v.authz, acct)
 	v.iam = cp.iam(acct.ID)
 	v.iam.Authz, v.iam.LastUsed = v.authz, v.lastUsed
+	v.iam.First = cp.account.ID
 	v.iam.Clusters = cluster.Providers{Region: acct.Region, Audiences: []string{sts.AudienceControlPlane, sts.AudienceSTS}}
 	v.revocations = &revocation.Manager{Store: cp.db, Authz: v.authz, Now: now, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.sts = &sts.Service{
@@ -161,7 +162,7 @@ func (v *services) routes() []restjson.Route {
 		Clusters: v.clusters, Associations: v.associations, Pages: v.pages, Partition: set.partition, Account: set.account, Region: set.region,
 	}
 	auth := &eksauthapi.API{Exchange: v.exchange, Partition: set.partition, Account: set.account, Region: set.region}
-	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers, Revocations: v.revocations}
+	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers, Revocations: v.revocations, Policies: v.iam}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
 	if v.tokens != nil {

@@ -9,13 +9,10 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"podid/internal/arn"
 )
 
 // managedAccount stands where an account would in the ARNs of AWS' policies.
@@ -71,46 +68,4 @@ func readManaged(name string) (*Policy, error) {
 		Default: f.DefaultVersionId, Versions: []PolicyVersion{{f.DefaultVersionId, doc.String(), f.UpdateDate}},
 		Created: f.CreateDate, Updated: f.UpdateDate, NextVersion: n + 1,
 	}, nil
-}
-
-// awsPolicy returns the policy of AWS that an ARN of any partition names. The
-// record is shared: it must not be changed.
-func awsPolicy(policyARN string) (*Policy, bool) {
-	a, err := arn.Parse(policyARN)
-	if err != nil {
-		return nil, false
-	}
-	path, name := policyPathName(policyARN)
-	read, ok := managedPolicies()[name]
-	if !ok {
-		return nil, false
-	}
-	p, err := read()
-	if err != nil || p.Path != path || !strings.HasPrefix(a.Resource, "policy/") {
-		return nil, false
-	}
-	return inPartition(p, a.Partition), true
-}
-
-func inPartition(p *Policy, partition string) *Policy {
-	if partition == p.Partition {
-		return p
-	}
-	n := *p
-	n.Partition = partition
-	return &n
-}
-
-// allAWSPolicies returns AWS' policies in the order of their names.
-func allAWSPolicies(partition string) ([]*Policy, error) {
-	var out []*Policy
-	for _, read := range managedPolicies() {
-		p, err := read()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, inPartition(p, partition))
-	}
-	slices.SortFunc(out, func(a, b *Policy) int { return strings.Compare(id(a.Name), id(b.Name)) })
-	return out, nil
 }

@@ -28,7 +28,7 @@ type Sealer interface {
 }
 
 // Manager holds the verbs. Fields are set once, before use; all are required
-// but Accounts, Quotas, LastUsed and Clusters.
+// but Accounts, Quotas, LastUsed, Clusters and First.
 type Manager struct {
 	Store     store.Store
 	Authz     Authorizer
@@ -43,6 +43,7 @@ type Manager struct {
 	Quotas   Quotas           // instead of AWS' defaults
 	LastUsed *LastUsed        // what this process knows of the use of keys
 	Clusters ClusterProviders // nil for none
+	First    string           // account of the installation that may import; "" for none
 }
 
 func (m *Manager) scope() store.Scope { return store.Scope{Account: m.Account, Region: store.Global} }

@@ -228,7 +228,7 @@ func (m *Manager) policiesIn(r store.Reader, scope string) ([]*Policy, error) {
 	if scope == "Local" {
 		return out, nil
 	}
-	managed, err := allAWSPolicies(m.Partition)
+	managed, err := allAWSPolicies(r, m.Partition)
 	return append(out, managed...), err
 }
 

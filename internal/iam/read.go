@@ -59,7 +59,7 @@ func FindPolicy(r store.Reader, account, policyARN string) (*Policy, bool) {
 		return nil, false
 	}
 	if a.Account == managedAccount {
-		return awsPolicy(policyARN)
+		return awsPolicy(r, policyARN)
 	}
 	if a.Account != account {
 		return nil, false

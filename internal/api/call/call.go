@@ -44,6 +44,9 @@ type Operation struct {
 	Anonymous bool // the call carries its own proof (AssumeRoleWithWebIdentity)
 	// Exchange calls go on when audit cannot be written; all others are refused.
 	Exchange bool
+	// MaxBody, when above 0, is the limit in bytes of a body that the handler
+	// reads by itself with Call.ReadLarge; Call.Body is empty then.
+	MaxBody int64
 }
 
 // Unknown is the name that metrics have for what is no operation: an Operation
@@ -103,6 +106,10 @@ type Gate struct {
 
 // Serve takes one request through the gate.
 func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, op Operation, codec Codec, h Handler) {
+	if op.MaxBody > 0 {
+		g.ServeBody(w, r, nil, nil, op, codec, h)
+		return
+	}
 	body, err := g.ReadBody(w, r)
 	g.ServeBody(w, r, body, err, op, codec, h)
 }
@@ -160,8 +167,11 @@ func (g *Gate) ServeBody(w http.ResponseWriter, r *http.Request, body []byte, re
 
 func (g *Gate) run(ctx context.Context, c *Call, op Operation, h Handler) (any, error) {
 	if !op.Anonymous {
-		sum := sha256.Sum256(c.Body)
-		caller, err := g.Authn.Authenticate(ctx, c.HTTP, hex.EncodeToString(sum[:]), op.Service)
+		hash, err := bodyHash(c, op)
+		if err != nil {
+			return nil, err
+		}
+		caller, err := g.Authn.Authenticate(ctx, c.HTTP, hash, op.Service)
 		if err != nil {
 			return nil, err
 		}
@@ -174,6 +184,15 @@ func (g *Gate) run(ctx context.Context, c *Call, op Operation, h Handler) (any, 
 		}
 	}
 	return h(ctx, c)
+}
+
+// bodyHash is the hash that the signature has to be over.
+func bodyHash(c *Call, op Operation) (string, error) {
+	if op.MaxBody > 0 {
+		return largeHash(c.HTTP)
+	}
+	sum := sha256.Sum256(c.Body)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // record writes the event of a call that went well. An exchange goes on when

@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"podid/internal/api/call"
 	"podid/internal/api/restjson"
@@ -43,6 +44,7 @@ type API struct {
 	Issuers  Issuers
 
 	Revocations Revocations
+	Policies    ManagedPolicies
 }
 
 // Service is the name that requests are signed for.
@@ -53,7 +55,8 @@ const onCluster = "arn:${Partition}:eks:${Region}:${Account}:cluster/${ClusterNa
 // Routes lists the operations.
 func (a *API) Routes() []restjson.Route {
 	const one = "/podid/v1/clusters/{name}"
-	return append(append(append(a.accountRoutes(), a.issuerRoutes()...), a.revocationRoutes()...),
+	own := slices.Concat(a.accountRoutes(), a.issuerRoutes(), a.revocationRoutes(), a.policyRoutes())
+	return append(own,
 		Route(http.MethodPost, "/podid/v1/clusters", "RegisterCluster", onCluster, false, a.register),
 		Route(http.MethodGet, one, "DescribeCluster", onCluster, true, a.describe),
 		Route(http.MethodPatch, one, "UpdateCluster", onCluster, false, a.update),

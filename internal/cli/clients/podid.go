@@ -166,8 +166,6 @@ func clusterPath(name string) string { return "/podid/v1/clusters/" + url.PathEs
 // call sends one signed request. An answer that is no 2xx becomes a
 // smithy.APIError, as those of AWS' clients are.
 func (p *Podid) call(ctx context.Context, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
 	body := []byte{}
 	if in != nil {
 		var err error
@@ -175,11 +173,18 @@ func (p *Podid) call(ctx context.Context, method, path string, in, out any) erro
 			return fmt.Errorf("encode request: %w", err)
 		}
 	}
+	return p.send(ctx, method, path, body, out)
+}
+
+// send is call with a body that is JSON already.
+func (p *Podid) send(ctx context.Context, method, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(p.Endpoint, "/")+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
 	}
-	if in != nil {
+	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	creds, err := p.Credentials.Retrieve(ctx)
