@@ -233,3 +233,33 @@ func BenchmarkApply100k(b *testing.B) {
 		v = n
 	}
 }
+
+func TestRecords(t *testing.T) {
+	v := viewOf(t, "a=red", "b=blue")
+	tx := NewTx(v)
+	plain.Put(tx, here, "p/q", &thing{Name: "p"})
+	things.Put(tx, there, "c", &thing{Name: "c"})
+	things.Delete(tx, here, "b")
+	names := func(r Reader, account string) string {
+		var out []string
+		for x := range Records(r, account) {
+			out = append(out, x.Scope.Region+":"+x.Table+":"+x.ID)
+		}
+		return strings.Join(out, " ")
+	}
+	if got := names(tx, here.Account); got != "eu-west-1:plain:p/q eu-west-1:thing:a" {
+		t.Errorf("records %q", got)
+	}
+	if got := names(v, here.Account); got != "eu-west-1:thing:a eu-west-1:thing:b" {
+		t.Errorf("records %q", got)
+	}
+	for x := range Records(tx, here.Account) {
+		x.Remove(tx)
+	}
+	if got := names(tx, here.Account) + names(tx, there.Account); got != "eu-west-1:thing:c" {
+		t.Errorf("left %q", got)
+	}
+	if got := strings.Join(schema.Tables(), " "); got != "plain thing" {
+		t.Errorf("tables %q", got)
+	}
+}
