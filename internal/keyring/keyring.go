@@ -29,7 +29,9 @@ import (
 const (
 	DefaultRotation    = 24 * time.Hour
 	DefaultPropagation = 5 * time.Minute
-	DefaultVerifyFor   = 36 * time.Hour
+	// DefaultVerifyFor is the longest session, 36 h of GetSessionToken, and an
+	// hour for replicas that went on sealing under the key a little longer.
+	DefaultVerifyFor = 37 * time.Hour
 )
 
 // Record is a session key as it is stored.
@@ -60,7 +62,7 @@ type Ring struct {
 	// then it only verifies. 5 min.
 	Propagation time.Duration
 	// VerifyFor is how long a key verifies after it has been followed: the
-	// longest session plus slack. Less than 36 h counts as 36 h.
+	// longest session plus slack. Less than 37 h counts as 37 h.
 	VerifyFor time.Duration
 
 	opened sync.Map // key id → *openedKey
