@@ -196,3 +196,12 @@ func TestLastUsedStays(t *testing.T) {
 		t.Errorf("last use = %+v", u)
 	}
 }
+
+// TestQuotaSetting: an installation raises or lowers what AWS' support would.
+func TestQuotaSetting(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.Start(t, controlplanetest.Options{Settings: map[string]string{"PODID_IAM_QUOTA": "GroupsPerAccount=1,GroupsPerUser=20"}})
+	ctx, c := t.Context(), cp.IAM()
+	must(c.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("one")}))(t)
+	wantAPIError(t, refusal(c.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("two")})), "LimitExceeded", "Cannot exceed quota for GroupsPerAccount: 1")
+}

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"podid/internal/iam"
 )
 
 // AuditStdout is the AuditLog of a server that writes events to its standard
@@ -51,6 +53,7 @@ type Config struct {
 	TokenMaxLife       time.Duration
 	ClockSkew          time.Duration
 	AssociationLimit   int
+	IAMQuotas          iam.Quotas // other than AWS' defaults, in every account
 	AllowIssuerCIDRs   []netip.Prefix
 	AllowJWKSOrigins   []string // https://host[:port]
 

@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
+
+	"podid/internal/iam"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -111,7 +113,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		Listen: "0.0.0.0:443", TLSNames: []string{"a.example.com", "192.0.2.1"}, PlainHTTP: true, AllowPlainHTTP: true,
 		RequestTimeout: time.Minute, MaxConnections: 7, EtcdEndpoints: []string{"https://a:2379", "https://b:2379"}, EtcdCA: "c.pem",
 		EtcdCert: "c.pem", EtcdKey: "k.pem", RootKeyFile: "/key", SessionKeyRotation: 12 * time.Hour, TokenMaxLife: time.Hour,
-		ClockSkew: time.Minute, AssociationLimit: 9, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		ClockSkew: time.Minute, AssociationLimit: 9, IAMQuotas: iam.Quotas{iam.RolesPerAccount: 7, iam.PoliciesPerRole: 20}, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"},
 		AuditLog:         AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
@@ -137,6 +139,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		{"token-max-life", "1h"},
 		{"clock-skew", "1m"},
 		{"association-limit", "9"},
+		{"iam-quota", "RolesPerAccount=7,PoliciesPerRole=20"},
 		{"allow-issuer-cidr", "10.0.0.0/8,fd00::/8"},
 		{"allow-jwks-origin", "https://keys.example.com,https://b:8443"},
 		{"audit-log", "stdout"},

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"podid/internal/iam"
 )
 
 // A setting is one row of the table that flags, environment, file and help
@@ -88,6 +90,7 @@ func securitySettings() []setting {
 		{name: "token-max-life", group: g, kind: "duration", def: "24h", usage: "the longest life of a service account token that is accepted", set: duration(func(c *Config) *time.Duration { return &c.TokenMaxLife })},
 		{name: "clock-skew", group: g, kind: "duration", def: "5m", usage: "how far the clock of a signature may be off", set: duration(func(c *Config) *time.Duration { return &c.ClockSkew })},
 		{name: "association-limit", group: g, kind: "number", def: "5000", usage: "pod identity associations of one cluster", set: number(func(c *Config) *int { return &c.AssociationLimit })},
+		{name: "iam-quota", group: g, kind: "name=number", list: true, usage: "a quota of IAM that is to differ from AWS' default in every account, such as RolesPerAccount=5000", set: quotas},
 		{name: "allow-issuer-cidr", group: g, kind: "cidr", list: true, usage: "network of OIDC issuers that may be fetched from although it is loopback, link-local or a metadata address", set: prefixes},
 		{name: "allow-jwks-origin", group: g, kind: "url", list: true, usage: "https://host[:port] that an issuer's jwks_uri may point to besides the issuer itself", set: origins},
 	}
@@ -181,6 +184,25 @@ func origins(c *Config, v []string) error {
 			continue
 		}
 		c.AllowJWKSOrigins = append(c.AllowJWKSOrigins, s)
+	}
+	return errors.Join(errs...)
+}
+
+func quotas(c *Config, v []string) error {
+	var errs []error
+	c.IAMQuotas = iam.Quotas{}
+	for _, s := range v {
+		name, text, _ := strings.Cut(s, "=")
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%q is no quota: write it as RolesPerAccount=5000", s))
+			continue
+		}
+		if err := (iam.Quotas{iam.Quota(name): n}).Check(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.IAMQuotas[iam.Quota(name)] = n
 	}
 	return errors.Join(errs...)
 }
