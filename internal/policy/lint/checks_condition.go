@@ -148,14 +148,14 @@ func checkValueTypes(d *document, r *reporter) {
 			c := &s.conditions[i]
 			for _, v := range c.values {
 				if what := unfit(c, v.Text); what != "" && !strings.Contains(v.Text, "${") {
-					r.add(v.Pos, s, "condition %s %s: %q is no %s", c.name, c.key, v.Text, what)
+					r.add(v.Pos, s, "condition %s %s: %q is not %s", c.name, c.key, v.Text, what)
 				}
 			}
 		}
 	}
 }
 
-// unfit names what a value should be and is not.
+// unfit names what a value should be and is not; "" for one that fits.
 func unfit(c *condition, v string) string {
 	switch c.family {
 	case famBool, famNull:
@@ -164,25 +164,25 @@ func unfit(c *condition, v string) string {
 		}
 	case famNumeric:
 		if _, err := strconv.ParseFloat(v, 64); err != nil {
-			return "number"
+			return "a number"
 		}
 	case famIP:
 		if _, err := netip.ParsePrefix(v); err != nil {
 			if _, err := netip.ParseAddr(v); err != nil {
-				return "address or network"
+				return "an address or network"
 			}
 		}
 	case famARN:
 		if v != "*" && strings.Count(v, ":") < arnParts-1 {
-			return "ARN with six parts"
+			return "an ARN of six parts"
 		}
 	case famString:
 		account := slices.Contains([]string{"aws:sourceaccount", "aws:resourceaccount", "aws:principalaccount"}, c.folded)
 		if account && !c.like() && !accountID(v) && !strings.ContainsAny(v, "*?") {
-			return "account id of twelve digits"
+			return "an account id of twelve digits"
 		}
 		if c.folded == "aws:sourcearn" && !strings.HasPrefix(v, "arn:") && v != "*" {
-			return "ARN"
+			return "an ARN"
 		}
 	}
 	return ""

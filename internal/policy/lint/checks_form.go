@@ -57,12 +57,17 @@ func checkMalformed(d *document, r *reporter) {
 	if malformed.Cause != "" {
 		message += " (" + malformed.Cause + ")"
 	}
-	// The statement that is refused by itself with the same message has the fault.
+	// A syntax error says which statement it is in; of other faults it is the
+	// statement that is refused by itself for the same.
 	for _, s := range d.statements {
+		if in := fmt.Sprintf("(statement %d: ", s.index); strings.Contains(message, in) {
+			r.add(s.Pos, s, "%s", strings.Replace(message, in, "(", 1))
+			return
+		}
 		alone := fmt.Sprintf(`{"Version":%q,"Statement":[%s]}`, d.version, s.node.JSON())
 		var own *policy.MalformedError
-		if _, err := policy.Parse(d.kind, alone); errors.As(err, &own) && own.Message == malformed.Message {
-			r.add(s.Pos, s, "%s", strings.Replace(message, fmt.Sprintf("(statement %d: ", s.index), "(", 1))
+		if _, err := policy.Parse(d.kind, alone); errors.As(err, &own) && *own == *malformed {
+			r.add(s.Pos, s, "%s", message)
 			return
 		}
 	}

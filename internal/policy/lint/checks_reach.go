@@ -99,6 +99,9 @@ func stringsContradict(a, b *condition) bool {
 			return overlaps(literal(a, v), literal(b, w), fold)
 		})
 	}
+	if strings.Contains(a.base, "ignorecase") && !strings.Contains(b.base, "ignorecase") {
+		return false // a value in another case passes both
+	}
 	// b leaves out every value that a asks for.
 	for _, v := range a.values {
 		out := false

@@ -4,6 +4,7 @@
 package lint
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -173,7 +174,9 @@ func arnOverlaps(p, q string) bool {
 	return true
 }
 
-// coversElements reports whether b's set of actions or resources lies in a's.
+// coversElements reports whether b's set of actions or resources lies in a's. A
+// variable without a value keeps a Not element from matching, so that one in a
+// covers nothing unless b has it, too.
 func coversElements(a, b elements, contains, overlaps func(p, q string) bool) bool {
 	within := func(v *source.Node, list []*source.Node) bool {
 		for _, w := range list {
@@ -182,6 +185,16 @@ func coversElements(a, b elements, contains, overlaps func(p, q string) bool) bo
 			}
 		}
 		return false
+	}
+	same := func(v *source.Node) bool {
+		return slices.ContainsFunc(b.values, func(w *source.Node) bool { return w.Text == v.Text })
+	}
+	if a.not {
+		for _, v := range a.values {
+			if strings.Contains(v.Text, "${") && !(b.not && same(v)) {
+				return false
+			}
+		}
 	}
 	switch {
 	case a.not && b.not: // what a leaves out, b leaves out
