@@ -254,7 +254,8 @@ func (ev *evaluation) grant() Decision {
 	if in.Boundary != nil && ev.allowOne(in.Boundary).doc == nil {
 		return Decision{Cause: NoBoundaryAllow, Source: wholeOf(in.Boundary)}
 	}
-	if (in.HasSession || len(in.Session) > 0) && ev.allowIn(in.Session).doc == nil {
+	// A session of GetFederationToken without session policies may do nothing.
+	if (in.HasSession || len(in.Session) > 0 || p.kind == FederatedUserKind) && ev.allowIn(in.Session).doc == nil {
 		return Decision{Cause: NoSessionAllow, Source: wholeSource(in.Session)}
 	}
 	d := Decision{Allowed: true, Cause: AllowedByStatement, Source: Source{Statement: -1}}
