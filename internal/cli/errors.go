@@ -190,10 +190,15 @@ const (
 // is shown.
 var hints = []struct{ code, text, hint string }{
 	{"ResourceInUseException", "Association already exists", "podid get podidentityassociation shows it; podid update podidentityassociation changes its role"},
+	{"ResourceInUseException", "cannot be deleted while it holds", "delete these first, with credentials of that account"},
+	{"ResourceInUseException", "its number is not used again", "choose another number"},
+	{"ResourceInUseException", "Account ", "podid get accounts lists the accounts"},
+	{"AccessDeniedException", "only the first account of the installation may", "podid whoami shows whose credentials these are"},
 	{"ResourceInUseException", "", "podid get cluster lists the clusters"},
 	{"InvalidParameterException", "Trust policy of the role provided is invalid", "--extend-trust adds this cluster to the role's trust policy; podid get role NAME shows it"},
 	{"InvalidParameterException", "Role provided in the request does not exist", "--role-name NAME creates a role; podid get role lists those that exist"},
 	{"InvalidParameterException", "disableSessionTags", "--policy needs --disable-session-tags"},
+	{"ResourceNotFoundException", "No account found", "podid get accounts lists the accounts"},
 	{"ResourceNotFoundException", "No cluster found", "podid get cluster lists the clusters; podid register cluster adds one"},
 	{"UnknownOperationException", "", "the control plane does not offer this; tokens are given by `podid dev` only"},
 	{"AccessDeniedException", "", "podid whoami shows as whom you call"},
