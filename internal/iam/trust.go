@@ -21,10 +21,11 @@ import (
 // ARN, its unique id is stored. A principal that is deleted and made again is
 // another principal, which the policy does not name; the policy then shows the
 // old id. (IAM User Guide, "AWS JSON policy elements: Principal", "IAM role
-// principals".) So it is with principals of the installation's other accounts,
-// with one difference from AWS: an ARN of another account that names nobody is
-// not refused but kept as it is, else anybody could ask by it which roles and
-// users another account has.
+// principals".) A session of a role is kept by the role's id and its own name.
+// So it is with principals of the installation's other accounts, with one
+// difference from AWS: an ARN of another account that names nobody is not
+// refused but kept as it is, else anybody could ask by it which roles and users
+// another account has.
 
 // checkTrust compiles a trust policy and holds it to its quota.
 func (m *Manager) checkTrust(text string) error {
@@ -43,14 +44,14 @@ func (m *Manager) checkTrust(text string) error {
 // storedTrust puts unique ids in the place of names.
 func (m *Manager) storedTrust(r store.Reader, text string) (string, error) {
 	return mapPrincipals(text, func(p string) (string, error) {
-		if isUniqueID(p) {
+		if isUniqueID(p) || isSessionID(p) {
 			if m.principalARN(r, p) == "" {
 				return "", invalidPrincipal(p)
 			}
 			return p, nil
 		}
 		account, kind := m.named(p)
-		if kind != "role" && kind != "user" {
+		if kind != "role" && kind != "user" && kind != "assumed-role" {
 			return p, nil
 		}
 		if principal := principalID(r, account, kind, p); principal != "" {
@@ -64,21 +65,35 @@ func (m *Manager) storedTrust(r store.Reader, text string) (string, error) {
 }
 
 // named reads account and kind from a principal's ARN; "" for what is none of
-// IAM in this partition.
+// IAM, and no session of a role, in this partition.
 func (m *Manager) named(p string) (account, kind string) {
 	rest, ok := strings.CutPrefix(p, "arn:"+m.Partition+":iam::")
 	if !ok {
-		return "", ""
+		if rest, ok = strings.CutPrefix(p, "arn:"+m.Partition+":sts::"); !ok {
+			return "", ""
+		}
 	}
 	if account, rest, _ = strings.Cut(rest, ":"); !arn.IsAccount(account) {
 		return "", ""
 	}
 	kind, _, _ = strings.Cut(rest, "/")
+	if strings.Contains(p, ":sts::") != (kind == "assumed-role") {
+		return "", ""
+	}
 	return account, kind
 }
 
-// principalID is the unique id of the role or user that an ARN names, or "".
+// principalID is the unique id of the role, session of a role, or user that an
+// ARN names, or "".
 func principalID(r store.Reader, account, kind, p string) string {
+	if kind == "assumed-role" {
+		_, session, _ := strings.Cut(p, "assumed-role/")
+		name, session, _ := strings.Cut(session, "/")
+		if role, ok := FindRole(r, account, name); ok && role.Name == name && session != "" {
+			return role.ID + ":" + session
+		}
+		return ""
+	}
 	scope, name := store.Scope{Account: account, Region: store.Global}, id(p[strings.LastIndexByte(p, '/')+1:])
 	if kind == "role" {
 		if role, ok := Roles.Get(r, scope, name); ok && role.ARN() == p {
@@ -96,7 +111,7 @@ func principalID(r store.Reader, account, kind, p string) string {
 // living principals are ARNs again.
 func (m *Manager) Shown(r store.Reader, role *Role) *Role {
 	text, err := mapPrincipals(role.Trust, func(p string) (string, error) {
-		if isUniqueID(p) {
+		if isUniqueID(p) || isSessionID(p) {
 			return cmp.Or(m.principalARN(r, p), m.neighbourARN(r, p), p), nil
 		}
 		return p, nil
@@ -131,6 +146,12 @@ func (m *Manager) neighbourARN(r store.Reader, uniqueID string) string {
 
 func arnOfID(r store.Reader, account, uniqueID string) string {
 	scope := store.Scope{Account: account, Region: store.Global}
+	if roleID, session, ok := strings.Cut(uniqueID, ":"); ok {
+		if _, role, ok := Roles.FindIndex(r, scope, roleID); ok {
+			return arn.AssumedRole(role.Partition, account, role.Name, session)
+		}
+		return ""
+	}
 	if _, role, ok := Roles.FindIndex(r, scope, uniqueID); ok {
 		return role.ARN()
 	}
@@ -142,6 +163,14 @@ func arnOfID(r store.Reader, account, uniqueID string) string {
 
 func isUniqueID(s string) bool {
 	return len(s) >= 16 && (strings.HasPrefix(s, prefixRole) || strings.HasPrefix(s, prefixUser)) && !strings.ContainsAny(s, ":/")
+}
+
+// isSessionID recognises a session by its role's id: AROA…:session. AWS
+// documents no such form; here it is how a trust policy that names a session
+// is kept, so that the role's successor does not inherit it.
+func isSessionID(s string) bool {
+	role, session, ok := strings.Cut(s, ":")
+	return ok && session != "" && isUniqueID(role) && strings.HasPrefix(role, prefixRole)
 }
 
 func invalidPrincipal(p string) error {

@@ -150,7 +150,7 @@ func (d *Document) Principals() []string {
 	var out []string
 	for i := range d.statements {
 		for _, p := range d.statements[i].principals.aws {
-			if p.kind == namedARN || p.kind == namedID {
+			if p.kind == namedARN || p.kind == namedID || p.kind == namedSession {
 				out = append(out, p.text)
 			}
 		}

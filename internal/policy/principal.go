@@ -160,6 +160,7 @@ const (
 	namedAccount namedKind = iota
 	namedARN
 	namedID
+	namedSession // of a role by its unique id: AROA…:session
 )
 
 type namedPrincipal struct {
@@ -222,6 +223,11 @@ func (n *namedPrincipal) match(p *Principal) grant {
 			return grantRole
 		}
 		return grantDirect
+	case namedSession:
+		if p.kind == RoleSessionKind && p.isSession(n.text) {
+			return grantDirect
+		}
+		return grantNone
 	}
 	switch {
 	case n.text == "":
@@ -232,6 +238,13 @@ func (n *namedPrincipal) match(p *Principal) grant {
 		return grantRole
 	}
 	return grantNone
+}
+
+// isSession says whether the session is the one that text names by the unique
+// id of its role.
+func (p *Principal) isSession(text string) bool {
+	session, ok := strings.CutPrefix(text, p.id)
+	return ok && p.id != "" && len(session) > 1 && session[0] == ':' && session[1:] == p.arn[strings.LastIndexByte(p.arn, '/')+1:]
 }
 
 // compilePrincipals reads a Principal element: "*" or an object of kinds.
@@ -307,6 +320,10 @@ func (s *principalSet) addAWS(value string) bool {
 	case uniqueID(value):
 		s.aws = append(s.aws, namedPrincipal{kind: namedID, text: value})
 		return true
+	}
+	if role, session, ok := strings.Cut(value, ":"); ok && session != "" && strings.HasPrefix(role, "AROA") && uniqueID(role) {
+		s.aws = append(s.aws, namedPrincipal{kind: namedSession, text: value})
+		return !strings.ContainsAny(session, ":/*?$ ")
 	}
 	parts := strings.SplitN(value, ":", arnParts)
 	if len(parts) < arnParts || parts[0] != "arn" || !partitionName(parts[1]) || parts[3] != "" ||
