@@ -75,7 +75,7 @@ func TestDocumentedCases(t *testing.T) {
 			cases += sum.Cases
 		})
 	}
-	if cases < 950 {
+	if cases < 1000 {
 		t.Errorf("only %d cases were read", cases)
 	}
 }
