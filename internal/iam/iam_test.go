@@ -80,7 +80,7 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{
 		asked: &asked{deny: map[string]bool{}}, now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
-		store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses)),
+		store: storetest.NewMemory(store.NewSchema(iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses, iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, iam.AWSPolicies, iam.PolicySets)),
 	}
 	h.Manager = &iam.Manager{
 		Store: h.store, Authz: h.asked, Sealer: openSealer{}, Now: func() time.Time { return h.now },

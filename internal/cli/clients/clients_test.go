@@ -46,8 +46,10 @@ func TestSigned(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if ct := r.Header.Get("Content-Type"); ct != "" {
-			again.Header.Set("Content-Type", ct)
+		for _, name := range []string{"Content-Type", "X-Amz-Content-Sha256"} {
+			if v := r.Header.Get(name); v != "" {
+				again.Header.Set(name, v)
+			}
 		}
 		sum := sha256.Sum256(body)
 		if err := v4.NewSigner().SignHTTP(r.Context(), aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret"}, again, hex.EncodeToString(sum[:]), "podid", "us-west-2", now); err != nil {

@@ -191,8 +191,10 @@ func (p *Podid) send(ctx context.Context, method, path string, body []byte, out 
 	if err != nil {
 		return fmt.Errorf("get credentials: %w", err)
 	}
-	sum := sha256.Sum256(body)
-	if err := p.Signer.SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, p.Region, p.Now()); err != nil {
+	raw := sha256.Sum256(body)
+	sum := hex.EncodeToString(raw[:])
+	req.Header.Set("X-Amz-Content-Sha256", sum)
+	if err := p.Signer.SignHTTP(ctx, creds, req, sum, service, p.Region, p.Now()); err != nil {
 		return fmt.Errorf("sign request: %w", err)
 	}
 	resp, err := p.HTTP.Do(req)

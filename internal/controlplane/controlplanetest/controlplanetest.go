@@ -233,8 +233,10 @@ func (c *ControlPlane) Call(ctx context.Context, p aws.CredentialsProvider, serv
 		if err != nil {
 			return Answer{}, err
 		}
-		sum := sha256.Sum256(body)
-		if err := v4.NewSigner().SignHTTP(ctx, cred, r, hex.EncodeToString(sum[:]), service, Region, c.now()); err != nil {
+		raw := sha256.Sum256(body)
+		sum := hex.EncodeToString(raw[:])
+		r.Header.Set("X-Amz-Content-Sha256", sum)
+		if err := v4.NewSigner().SignHTTP(ctx, cred, r, sum, service, Region, c.now()); err != nil {
 			return Answer{}, err
 		}
 	}
