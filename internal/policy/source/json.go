@@ -55,11 +55,22 @@ func (r *jsonReader) located(err error) error {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &syntax):
-		return &SyntaxError{r.pos(max(0, int(syntax.Offset)-1)), "read JSON: " + syntax.Error()}
+		return &SyntaxError{r.pos(r.offending(int(syntax.Offset), syntax.Error())), "read JSON: " + syntax.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &SyntaxError{r.pos(len(r.text)), "read JSON: the text ends too early"}
 	}
 	return &SyntaxError{r.pos(int(r.dec.InputOffset())), err.Error()}
+}
+
+// offending is the offset of the character that an error names: the library
+// counts it in, or not, by what it was reading.
+func (r *jsonReader) offending(offset int, message string) int {
+	before := max(0, offset-1)
+	_, named, ok := strings.Cut(message, "invalid character '")
+	if ok && named != "" && offset < len(r.text) && r.text[offset] == named[0] && r.text[before] != named[0] {
+		return offset
+	}
+	return before
 }
 
 // next is the offset at which the next token begins.
