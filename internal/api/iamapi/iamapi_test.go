@@ -389,6 +389,23 @@ func TestGolden(t *testing.T) {
 		{"malformed-policy", "Action=PutRolePolicy&RoleName=web&PolicyName=p&PolicyDocument=%7B", 400},
 		{"quota", "Action=PutRolePolicy&RoleName=web&PolicyName=p&PolicyDocument=" + q(strings.Replace(identity, "s3:GetObject", "s3:"+strings.Repeat("G", 10300), 1)), 409},
 		{"unknown-operation", "Action=CreateSAMLProvider&Name=g", 400},
+		{"create-group", "Action=CreateGroup&GroupName=devs&Path=%2Fteams%2F", 200},
+		{"add-user-to-group", "Action=AddUserToGroup&GroupName=devs&UserName=ann", 200},
+		{"get-group", "Action=GetGroup&GroupName=devs", 200},
+		{"list-groups-for-user", "Action=ListGroupsForUser&UserName=ann", 200},
+		{"list-groups", "Action=ListGroups&PathPrefix=%2Fnone%2F", 200},
+		{"put-group-policy", "Action=PutGroupPolicy&GroupName=devs&PolicyName=p&PolicyDocument=" + q(identity), 200},
+		{"get-group-policy", "Action=GetGroupPolicy&GroupName=devs&PolicyName=p", 200},
+		{"attach-group-policy", "Action=AttachGroupPolicy&GroupName=devs&PolicyArn=" + q("arn:aws:iam::111122223333:policy/own"), 200},
+		{"list-entities", "Action=ListEntitiesForPolicy&PolicyArn=" + q("arn:aws:iam::111122223333:policy/own"), 200},
+		{"delete-group-in-use", "Action=DeleteGroup&GroupName=devs", 409},
+		{"update-user", "Action=UpdateUser&UserName=ann&NewUserName=bea", 200},
+		{"not-renamed", "Action=UpdateUser&UserName=bea&NewUserName=", 400},
+		{"last-used-never", "Action=GetAccessKeyLastUsed&AccessKeyId=none", 400},
+		{"list-mfa-devices", "Action=ListMFADevices&UserName=bea", 200},
+		{"list-service-credentials", "Action=ListServiceSpecificCredentials&AllUsers=true", 200},
+		{"users-and-user", "Action=ListServiceSpecificCredentials&AllUsers=true&UserName=bea", 400},
+		{"get-login-profile", "Action=GetLoginProfile&UserName=bea", 404},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := post(t, s, tc.form)
