@@ -25,6 +25,7 @@ type issuerJSON struct {
 	ExternalID           string     `json:"externalId,omitempty"`
 	CertificateAuthority string     `json:"certificateAuthority,omitempty"`
 	RequestsPerSecond    int        `json:"requestsPerSecond,omitempty"`
+	Audience             string     `json:"audience,omitempty"`
 	BaseARN              string     `json:"baseArn,omitempty"`
 	Problem              string     `json:"problem,omitempty"`
 	ModifiedAt           *time.Time `json:"modifiedAt,omitempty"`
@@ -33,7 +34,7 @@ type issuerJSON struct {
 func newIssuer(x *clients.Issuer) issuerJSON {
 	out := issuerJSON{
 		AccountID: x.AccountID, Issuer: x.Issuer, STSEndpoint: x.STSEndpoint, IAMEndpoint: x.IAMEndpoint, Region: x.Region, Profile: x.Profile,
-		ExternalID: x.ExternalID, CertificateAuthority: x.CertificateAuthority, RequestsPerSecond: x.RequestsPerSecond, BaseARN: x.BaseARN, Problem: x.Problem,
+		ExternalID: x.ExternalID, CertificateAuthority: x.CertificateAuthority, RequestsPerSecond: x.RequestsPerSecond, Audience: x.Audience, BaseARN: x.BaseARN, Problem: x.Problem,
 	}
 	if x.ModifiedAt > 0 {
 		t := clients.Epoch(x.ModifiedAt)
@@ -44,8 +45,12 @@ func newIssuer(x *clients.Issuer) issuerJSON {
 
 func (x issuerJSON) fields(w io.Writer) error {
 	endpoint, rate, ca, modified := x.STSEndpoint, "", "", ""
-	if x.Issuer == "awssts" && endpoint == "" {
+	if x.Issuer != "embedded" && endpoint == "" {
 		endpoint = "AWS'"
+	}
+	base := "base credentials"
+	if x.Issuer == "webidentity" {
+		base = "token provider"
 	}
 	if x.RequestsPerSecond > 0 {
 		rate = fmt.Sprint(x.RequestsPerSecond)
@@ -57,8 +62,8 @@ func (x issuerJSON) fields(w io.Writer) error {
 		modified = x.ModifiedAt.Format(time.RFC3339)
 	}
 	return fields(w, "account", x.AccountID, "issuer", x.Issuer, "sts endpoint", endpoint, "iam endpoint", x.IAMEndpoint, "sts region", x.Region,
-		"profile", x.Profile, "external id", x.ExternalID, "certificates", ca, "requests per second", rate,
-		"base credentials", x.BaseARN, "problem", x.Problem, "modified", modified)
+		"profile", x.Profile, "external id", x.ExternalID, "audience", x.Audience, "certificates", ca,
+		"requests per second", rate, base, x.BaseARN, "problem", x.Problem, "modified", modified)
 }
 
 func (a *app) updateAccount() *cobra.Command {
@@ -68,12 +73,14 @@ func (a *app) updateAccount() *cobra.Command {
 		Use:   "account NUMBER",
 		Short: "Choose who issues an account's credentials",
 		Long: `Choose who issues the credentials of an account's pods: podid itself (embedded, the default), or an
-STS of AWS' shape (awssts), so that they are good at AWS. Then roleArn of an association names a role
-of the AWS account with the same number. Only callers of the first account may choose.
+STS of AWS' shape (awssts, webidentity), so that they are good at AWS. Then roleArn of an association
+names a role of the AWS account with the same number. Only callers of the first account may choose.
 
-The STS is asked with the server's own AWS credentials: environment, --sts-profile of its shared AWS
-files, web identity, container or instance, as every AWS program finds them. The answer shows whose
-they are: roles have to trust that principal, for sts:AssumeRole and sts:TagSession.
+With awssts the STS is asked with the server's own AWS credentials: environment, --sts-profile of its
+shared AWS files, web identity, container or instance, as every AWS program finds them. With
+webidentity it is asked with tokens that the server signs; AWS reads the keys at the server's
+oidc-issuer-url. The answer shows the principal that roles have to trust: for sts:AssumeRole, or
+sts:AssumeRoleWithWebIdentity, and sts:TagSession.
 
 The command replaces the whole choice: what no flag names is at its default.`,
 		Example: `  podid update account 111122223333 --issuer awssts --sts-region us-west-2
@@ -109,15 +116,16 @@ The command replaces the whole choice: what no flag names is at its default.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&in.Issuer, "issuer", "", "`issuer`: embedded or awssts")
+	f.StringVar(&in.Issuer, "issuer", "", "`issuer`: embedded, awssts or webidentity")
 	f.StringVar(&in.STSEndpoint, "sts-endpoint", "", "`URL` of the STS; AWS' own by default")
 	f.StringVar(&in.IAMEndpoint, "iam-endpoint", "", "`URL` of the IAM that knows the roles; by default where the STS is")
 	f.StringVar(&in.Region, "sts-region", "", "`region` of the STS; the control plane's by default")
 	f.StringVar(&in.Profile, "sts-profile", "", "`name` of a profile in the server's shared AWS files")
 	f.StringVar(&in.ExternalID, "external-id", "", "external `id` sent where session tags are not disabled")
 	f.StringVar(&ca, "sts-ca", "", "`file` of PEM certificates to trust at the STS, beside the system's")
+	f.StringVar(&in.Audience, "audience", "", "`audience` of the tokens; sts.amazonaws.com by default")
 	f.IntVar(&in.RequestsPerSecond, "sts-rate", 0, "requests per second to the STS, at most this `number`; 0 is AWS' limit of 600")
-	register(cmd, "issuer", cobra.FixedCompletions([]string{"embedded", "awssts"}, cobra.ShellCompDirectiveNoFileComp))
+	register(cmd, "issuer", cobra.FixedCompletions([]string{"embedded", "awssts", "webidentity"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -125,8 +133,8 @@ func (a *app) getIssuer() *cobra.Command {
 	return &cobra.Command{
 		Use:   "issuer NUMBER",
 		Short: "Show who issues an account's credentials",
-		Long: `Show who issues the credentials of an account's pods, and for awssts whose credentials the STS is
-asked with, which roles have to trust, or why the STS cannot be asked.`,
+		Long: `Show who issues the credentials of an account's pods, and the principal that roles have to trust: the
+credentials that the STS is asked with, or the provider of the tokens; or why it cannot be asked.`,
 		Example: `  podid get issuer 111122223333
   podid get issuer 111122223333 -o json | jq -r .baseArn`,
 		Args:              exactly(1, "the NUMBER of the account"),

@@ -29,6 +29,7 @@ import (
 	"podid/internal/cluster"
 	"podid/internal/iam"
 	"podid/internal/issuer"
+	"podid/internal/issuer/webidentity"
 	"podid/internal/keyring"
 	"podid/internal/revocation"
 	"podid/internal/seal"
@@ -59,7 +60,7 @@ func Schema() *store.Schema {
 		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses,
 		iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, iam.AWSPolicies, iam.PolicySets,
 		cluster.Clusters, association.Associations, association.Requests,
-		issuer.Choices, revocation.Epochs,
+		issuer.Choices, webidentity.Keys, revocation.Epochs,
 	)
 }
 
@@ -172,6 +173,9 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 	g.Go(func() error { return cp.server.Run(serving) })
 	g.Go(func() error {
 		return cp.svc.ring.Run(serving, func(err error) { cp.cfg.Log.Error("session keys", "err", err) })
+	})
+	g.Go(func() error {
+		return cp.svc.tokenKeys.Run(serving, func(err error) { cp.cfg.Log.Error("token keys", "err", err) })
 	})
 	g.Go(func() error {
 		return cp.svc.lastUsed.Run(serving, func(err error) { cp.cfg.Log.Error("use of access keys", "err", err) })

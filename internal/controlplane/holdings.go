@@ -9,6 +9,7 @@ import (
 	"podid/internal/cluster"
 	"podid/internal/iam"
 	"podid/internal/issuer"
+	"podid/internal/issuer/webidentity"
 	"podid/internal/keyring"
 	"podid/internal/revocation"
 )
@@ -37,6 +38,7 @@ var holdings = map[string]account.Holding{
 	iam.PolicySets.Name():    {Noun: "set of imported policies"},
 	account.Accounts.Name():  {Noun: "account"},
 	keyring.Keys.Name():      {Noun: "session key"},
+	webidentity.Keys.Name():  {Noun: "token key"},
 	revocation.Epochs.Name(): {Noun: "revocation"},
 }
 

@@ -18,6 +18,7 @@ import (
 	"podid/internal/api/restjson"
 	"podid/internal/api/stsapi"
 	"podid/internal/association"
+	"podid/internal/authmsg"
 	"podid/internal/authn"
 	"podid/internal/authz"
 	"podid/internal/cluster"
@@ -26,6 +27,7 @@ import (
 	"podid/internal/issuer"
 	"podid/internal/issuer/awssts"
 	"podid/internal/issuer/embedded"
+	"podid/internal/issuer/webidentity"
 	"podid/internal/jwks"
 	"podid/internal/keyring"
 	"podid/internal/policy"
@@ -47,6 +49,7 @@ const (
 // and judges callers, under which keys sessions are sealed, what is cached.
 type shared struct {
 	seals     sealer
+	messages  *authmsg.Codec
 	ring      *keyring.Ring
 	minter    *session.Minter
 	policies  *policy.Cache
@@ -59,6 +62,7 @@ type shared struct {
 	gate      *call.Gate
 	observe   func(service, operation, code string, status int, took time.Duration)
 	awssts    *awssts.Issuer
+	tokenKeys *webidentity.Provider
 }
 
 // services are the verbs of one account and the handlers on them.
@@ -86,6 +90,7 @@ func (cp *ControlPlane) build() (*shared, error) {
 	s, acct := cp.cfg.Settings, cp.account
 	now, rand := cp.cfg.Now, cp.cfg.Rand
 	v := &shared{seals: sealer{cp.root, rand}, ring: cp.ring(acct.ID), policies: policy.NewCache(policyCache)}
+	v.messages = &authmsg.Codec{Sealer: v.seals, Now: now}
 	var err error
 	v.fetcher, err = jwks.New(jwks.Options{AllowedPrefixes: s.AllowIssuerCIDRs, JWKSOrigins: s.AllowJWKSOrigins})
 	if err != nil {
@@ -99,11 +104,12 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.lastUsed = &iam.LastUsed{Store: cp.db, Now: now}
 	v.authn.Uses = v.lastUsed
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
-	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now}
+	v.tokenKeys = &webidentity.Provider{Store: cp.db, Sealer: v.seals, Now: now, Rand: rand, URL: s.OIDCIssuerURL, Partition: acct.Partition}
+	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now, Tokens: v.tokenKeys}
 	v.keys = newKeySets(cp.db, v.fetcher, now, cp.cfg.Log)
 	v.providers = newProviderKeys(v.fetcher, now)
 	v.gate = &call.Gate{
-		Authn: v.authn, Audit: cp.audit, Log: cp.cfg.Log, Now: now, Region: acct.Region, Account: acct.ID, MaxBody: maxBody,
+		Authn: v.authn, Audit: cp.audit, Log: cp.cfg.Log, Now: now, Region: acct.Region, Account: acct.ID, MaxBody: maxBody, Message: v.messages.Encode,
 		Observed: func(op call.Operation, code string, status int, took time.Duration) {
 			v.observe(op.Service, op.Name, code, status, took)
 		},
@@ -128,7 +134,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.iam.Clusters = cluster.Providers{Region: acct.Region, Audiences: []string{sts.AudienceControlPlane, sts.AudienceSTS}}
 	v.revocations = &revocation.Manager{Store: cp.db, Authz: v.authz, Now: now, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.sts = &sts.Service{
-		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Clusters: v.keys, Providers: v.providers, Now: now, Rand: rand,
+		Store: cp.db, Callers: v.authz, Policies: v.policies, Minter: v.minter, Messages: v.messages, Clusters: v.keys, Providers: v.providers, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region, OrgID: s.OrgID, MaxLife: s.TokenMaxLife,
 	}
 	issues := &issuer.Router{Embedded: &embedded.Issuer{STS: v.sts}, AWSSTS: v.awssts}
@@ -183,10 +189,13 @@ func (d *desks) handler() http.Handler {
 	query := awsquery.New(d.first.gate, d.queries()...)
 	rest := restjson.New(d.first.gate, d.routes()...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" {
+		switch {
+		case r.URL.Path == "/":
 			query.ServeHTTP(w, r)
-			return
+		case d.first.tokenKeys.Handles(r.URL.Path):
+			d.first.tokenKeys.ServeHTTP(w, r)
+		default:
+			rest.ServeHTTP(w, r)
 		}
-		rest.ServeHTTP(w, r)
 	})
 }

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package issuer owns the choice of who issues an account's credentials:
-// podid's own STS (embedded), or an AWS-shaped STS elsewhere (awssts). The
+// podid's own STS (embedded), or an AWS-shaped STS elsewhere, asked with the
+// server's credentials (awssts) or with tokens that podid signs (webidentity). The
 // choice is a record of the account, so every replica follows it at once. The
 // Router takes each order, and each check of a role, to the issuer chosen. What
 // all issuers say of a pod in the same way (session tags, external id, life)
@@ -38,13 +39,15 @@ type Kind string
 const (
 	Embedded Kind = "embedded" // podid's own IAM and STS; the default
 	AWSSTS   Kind = "awssts"   // AssumeRole at AWS, or at what speaks as AWS does
+	// WebIdentity is AssumeRoleWithWebIdentity there, with a token of podid's.
+	WebIdentity Kind = "webidentity"
 )
 
 // Choice is the record of an account's issuer. An account without one has the
 // embedded issuer.
 type Choice struct {
 	Kind     Kind      `cbor:"1,keyasint"`
-	AWS      AWS       `cbor:"2,keyasint,omitempty"` // of AWSSTS
+	AWS      AWS       `cbor:"2,keyasint,omitempty"` // of AWSSTS and WebIdentity
 	Modified time.Time `cbor:"3,keyasint"`
 }
 
@@ -58,11 +61,15 @@ type AWS struct {
 	ExternalID  string `cbor:"5,keyasint,omitempty"` // sent with the first role, where session tags are not disabled
 	CA          string `cbor:"6,keyasint,omitempty"` // PEM certificates trusted beside the system's
 	Rate        int    `cbor:"7,keyasint,omitempty"` // requests per second; 0 is DefaultRate
+	Audience    string `cbor:"8,keyasint,omitempty"` // of WebIdentity's tokens; "" is DefaultAudience
 }
 
 // DefaultRate is what AWS documents for AssumeRole: 600 requests a second of
 // one account and region.
 const DefaultRate = 600
+
+// DefaultAudience is the audience that AWS' own tools register.
+const DefaultAudience = "sts.amazonaws.com"
 
 // Choices is the table. Each account has one record at most.
 var Choices = store.NewTable[Choice]("issuer", nil)

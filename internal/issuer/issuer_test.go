@@ -42,8 +42,8 @@ func (g *gate) Authorize(_ context.Context, _ iam.Caller, q iam.Query) error {
 // probe stands for the upstream.
 type probe struct{ err error }
 
-func (p *probe) Probe(_ context.Context, a issuer.AWS) (string, error) {
-	return "arn:aws:iam::" + first + ":user/" + a.Profile, p.err
+func (p *probe) Probe(_ context.Context, _ string, c issuer.Choice) (string, error) {
+	return "arn:aws:iam::" + first + ":user/" + c.AWS.Profile, p.err
 }
 
 func newManager(t *testing.T) (*issuer.Manager, *gate, *probe) {

@@ -26,9 +26,10 @@ type Authorizer interface {
 	Authorize(ctx context.Context, c iam.Caller, q iam.Query) error
 }
 
-// Prober asks the STS who the base credentials are.
+// Prober tells whom roles have to trust: who the base credentials are, by the
+// STS, or the provider that signs tokens.
 type Prober interface {
-	Probe(ctx context.Context, a AWS) (callerARN string, err error)
+	Probe(ctx context.Context, account string, c Choice) (principalARN string, err error)
 }
 
 // Manager holds the verbs on the choice, for callers of one account. All
@@ -44,8 +45,9 @@ type Manager struct {
 	First     string // the only one whose callers may choose
 }
 
-// Status is an account's choice and, for awssts, what its STS says of the base
-// credentials: their ARN, which roles have to trust, or why it is not known.
+// Status is an account's choice and the principal that roles have to trust: the
+// base credentials, by what the STS says, or the provider of podid's tokens. Or
+// why it is not known.
 type Status struct {
 	Account string
 	Choice  Choice
@@ -68,7 +70,7 @@ func (m *Manager) Set(ctx context.Context, caller iam.Caller, id string, c Choic
 		return nil, fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s because only the first account of the installation may",
 			caller.ARN, ActionSet, m.arn(id)).WithReason("not-first-account")
 	}
-	if c.Kind == AWSSTS && c.AWS.Region == "" {
+	if c.Kind != Embedded && c.Kind != "" && c.AWS.Region == "" {
 		c.AWS.Region = m.Region
 	}
 	if err := c.Validate(); err != nil {
@@ -120,11 +122,11 @@ func notFound(id string) error {
 
 func (m *Manager) status(ctx context.Context, id string, c Choice) *Status {
 	out := &Status{Account: id, Choice: c}
-	if c.Kind != AWSSTS {
+	if c.Kind == Embedded {
 		return out
 	}
 	var err error
-	if out.BaseARN, err = m.Probe.Probe(ctx, c.AWS); err != nil {
+	if out.BaseARN, err = m.Probe.Probe(ctx, id, c); err != nil {
 		out.Problem = fault.As(err).Message
 	}
 	return out

@@ -21,7 +21,7 @@ type Plugin interface {
 }
 
 // Router is the Plugin that asks the one which the cluster's account has
-// chosen. Both are required.
+// chosen. Both are required; AWSSTS asks other STSes in either way.
 type Router struct{ Embedded, AWSSTS Plugin }
 
 var _ Plugin = (*Router)(nil)
@@ -30,7 +30,7 @@ func (x *Router) plugin(r store.Reader, account string) (Plugin, error) {
 	switch kind := Find(r, account).Kind; kind {
 	case Embedded:
 		return x.Embedded, nil
-	case AWSSTS:
+	case AWSSTS, WebIdentity:
 		return x.AWSSTS, nil
 	default:
 		return nil, fault.New(fault.Unavailable, "The account's issuer is not known to this release.").WithReason("issuer-unknown").

@@ -40,11 +40,19 @@ func (c *Choice) Validate() error {
 		}
 		return nil
 	case AWSSTS:
+		if c.AWS.Audience != "" {
+			return invalid("issuer-settings", "The issuer awssts has no audience: it signs no tokens.")
+		}
+		return c.AWS.validate()
+	case WebIdentity:
+		if c.AWS.Profile != "" || c.AWS.ExternalID != "" || c.AWS.IAMEndpoint != "" {
+			return invalid("issuer-settings", "The issuer webidentity has neither profile, external id nor IAM endpoint: it asks with tokens.")
+		}
 		return c.AWS.validate()
 	case "":
-		return fault.New(fault.MissingParameter, "The parameter issuer is required: embedded or awssts.").WithReason("issuer-missing")
+		return fault.New(fault.MissingParameter, "The parameter issuer is required: embedded, awssts or webidentity.").WithReason("issuer-missing")
 	}
-	return invalid("issuer-kind", "The issuer %.40q is not known: embedded or awssts.", c.Kind)
+	return invalid("issuer-kind", "The issuer %.40q is not known: embedded, awssts or webidentity.", c.Kind)
 }
 
 func (a *AWS) validate() error {
@@ -60,6 +68,8 @@ func (a *AWS) validate() error {
 		return invalid("issuer-profile", "The profile %.140q is not valid: 1 to 128 letters, digits and _./@+-.", a.Profile)
 	case a.ExternalID != "" && (len(a.ExternalID) < 2 || len(a.ExternalID) > 1224 || !externalIDForm.MatchString(a.ExternalID)):
 		return invalid("issuer-external-id", `The externalId is not valid: 2 to 1224 characters of [\w+=,.@:/-].`)
+	case a.Audience != "" && (len(a.Audience) > 255 || !externalIDForm.MatchString(a.Audience)):
+		return invalid("issuer-audience", `The audience is not valid: 1 to 255 characters of [\w+=,.@:/-].`)
 	case a.Rate < 0 || a.Rate > maxRate:
 		return invalid("issuer-rate", "The requestsPerSecond %d is not valid: 1 to %d, or 0 for %d.", a.Rate, maxRate, DefaultRate)
 	}

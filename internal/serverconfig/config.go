@@ -56,6 +56,7 @@ type Config struct {
 	IAMQuotas          iam.Quotas // other than AWS' defaults, in every account
 	AllowIssuerCIDRs   []netip.Prefix
 	AllowJWKSOrigins   []string // https://host[:port]
+	OIDCIssuerURL      string   // https URL without a slash at the end; "" is no issuer of tokens
 
 	AuditLog     string // a path, or AuditStdout
 	AuditMaxSize int64  // bytes

@@ -114,8 +114,8 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		RequestTimeout: time.Minute, MaxConnections: 7, EtcdEndpoints: []string{"https://a:2379", "https://b:2379"}, EtcdCA: "c.pem",
 		EtcdCert: "c.pem", EtcdKey: "k.pem", RootKeyFile: "/key", SessionKeyRotation: 12 * time.Hour, TokenMaxLife: time.Hour,
 		ClockSkew: time.Minute, AssociationLimit: 9, IAMQuotas: iam.Quotas{iam.RolesPerAccount: 7, iam.PoliciesPerRole: 20}, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
-		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"},
-		AuditLog:         AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
+		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"}, OIDCIssuerURL: "https://podid.example.com/oidc",
+		AuditLog: AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	rows := [][2]string{
 		{"data-dir", "/data"},
@@ -142,6 +142,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		{"iam-quota", "RolesPerAccount=7,PoliciesPerRole=20"},
 		{"allow-issuer-cidr", "10.0.0.0/8,fd00::/8"},
 		{"allow-jwks-origin", "https://keys.example.com,https://b:8443"},
+		{"oidc-issuer-url", "https://podid.example.com/oidc"},
 		{"audit-log", "stdout"},
 		{"audit-max-size", "1GiB"},
 		{"audit-max-age", "0s"},

@@ -93,6 +93,7 @@ func securitySettings() []setting {
 		{name: "iam-quota", group: g, kind: "name=number", list: true, usage: "a quota of IAM that is to differ from AWS' default in every account, such as RolesPerAccount=5000", set: quotas},
 		{name: "allow-issuer-cidr", group: g, kind: "cidr", list: true, usage: "network of OIDC issuers that may be fetched from although it is loopback, link-local or a metadata address", set: prefixes},
 		{name: "allow-jwks-origin", group: g, kind: "url", list: true, usage: "https://host[:port] that an issuer's jwks_uri may point to besides the issuer itself", set: origins},
+		{name: "oidc-issuer-url", group: g, kind: "url", usage: "https URL at which AWS reaches this server, for accounts whose issuer is webidentity; its path may be anything", set: text(func(c *Config) *string { return &c.OIDCIssuerURL })},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -126,6 +127,11 @@ func (c *Config) security(p *problems) {
 	p.add(c.SessionKeyRotation < time.Hour || c.SessionKeyRotation > 30*24*time.Hour, "choose between 1h and 720h", "session-key-rotation")
 	p.add(c.TokenMaxLife < 10*time.Minute || c.TokenMaxLife > 366*24*time.Hour, "choose between 10m, the shortest that Kubernetes issues, and 8784h", "token-max-life")
 	p.add(c.ClockSkew < time.Second || c.ClockSkew > 15*time.Minute, "choose between 1s and 15m", "clock-skew")
+	if c.OIDCIssuerURL != "" {
+		u, err := url.Parse(c.OIDCIssuerURL)
+		bad := err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(c.OIDCIssuerURL, "/") || u.Path != path.Clean("/"+u.Path) && u.Path != ""
+		p.add(bad, fmt.Sprintf("%q is no issuer: write https://host or https://host/path, without a slash at the end", c.OIDCIssuerURL), "oidc-issuer-url")
+	}
 	p.add(c.AssociationLimit < 1 || c.AssociationLimit > 1_000_000, "choose between 1 and 1000000", "association-limit")
 }
 

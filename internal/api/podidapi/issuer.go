@@ -39,9 +39,10 @@ type issuerInput struct {
 	ExternalID           string `json:"externalId,omitempty"`
 	CertificateAuthority string `json:"certificateAuthority,omitempty"` // PEM
 	RequestsPerSecond    int    `json:"requestsPerSecond,omitempty"`
+	Audience             string `json:"audience,omitempty"`
 }
 
-// issuerJSON is a choice and what the STS says of the base credentials.
+// issuerJSON is a choice and the principal that roles have to trust.
 type issuerJSON struct {
 	issuerInput
 	BaseARN    string        `json:"baseArn,omitempty"`
@@ -58,7 +59,7 @@ func newIssuer(s *issuer.Status) issuerOutput {
 	return issuerOutput{issuerJSON{
 		issuerInput: issuerInput{
 			AccountID: s.Account, Issuer: string(s.Choice.Kind), STSEndpoint: a.STSEndpoint, IAMEndpoint: a.IAMEndpoint, Region: a.Region, Profile: a.Profile,
-			ExternalID: a.ExternalID, CertificateAuthority: a.CA, RequestsPerSecond: a.Rate,
+			ExternalID: a.ExternalID, CertificateAuthority: a.CA, RequestsPerSecond: a.Rate, Audience: a.Audience,
 		},
 		BaseARN: s.BaseARN, Problem: s.Problem, ModifiedAt: restjson.Time(s.Choice.Modified),
 	}}
@@ -81,7 +82,7 @@ func (a *API) setIssuer(ctx context.Context, c *call.Call) (any, error) {
 	c.Event.RequestParameters = in
 	out, err := a.Issuers.Set(ctx, c.Caller, in.AccountID, issuer.Choice{Kind: issuer.Kind(in.Issuer), AWS: issuer.AWS{
 		STSEndpoint: in.STSEndpoint, IAMEndpoint: in.IAMEndpoint, Region: in.Region, Profile: in.Profile, ExternalID: in.ExternalID,
-		CA: in.CertificateAuthority, Rate: in.RequestsPerSecond,
+		CA: in.CertificateAuthority, Rate: in.RequestsPerSecond, Audience: in.Audience,
 	}})
 	if err != nil {
 		return nil, err

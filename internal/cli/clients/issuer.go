@@ -18,6 +18,7 @@ type IssuerInput struct {
 	ExternalID           string `json:"externalId,omitempty"`
 	CertificateAuthority string `json:"certificateAuthority,omitempty"` // PEM
 	RequestsPerSecond    int    `json:"requestsPerSecond,omitempty"`
+	Audience             string `json:"audience,omitempty"`
 }
 
 // Issuer is who issues an account's credentials.

@@ -43,17 +43,29 @@ type Issuer struct {
 	Now func() time.Time
 	// Config finds base credentials; nil is DefaultConfig.
 	Config func(context.Context, issuer.AWS) (aws.Config, error)
+	// Tokens signs for accounts whose issuer is webidentity.
+	Tokens TokenSource
 
 	mu        sync.Mutex
-	upstreams map[issuer.AWS]*upstream
+	upstreams map[upstreamKey]*upstream
 	flights   map[string]*flight
 	shared    sharedSessions
 	running   sync.WaitGroup
 }
 
-// Probe asks who the base credentials of the settings are.
-func (i *Issuer) Probe(ctx context.Context, a issuer.AWS) (string, error) {
-	u, err := i.upstream(ctx, a)
+// TokenSource signs tokens that an STS takes for web identities.
+type TokenSource interface {
+	Token(account, audience, subject string, tags []session.Tag) (secret.String, error)
+	ProviderARN(account string) (string, error)
+}
+
+// Probe tells whom roles have to trust: it asks who the base credentials of the
+// settings are, or names the provider of the tokens.
+func (i *Issuer) Probe(ctx context.Context, account string, c issuer.Choice) (string, error) {
+	if c.Kind == issuer.WebIdentity {
+		return i.Tokens.ProviderARN(account)
+	}
+	u, err := i.upstream(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -81,25 +93,32 @@ type order struct {
 	aws     issuer.AWS
 	version int64 // of the choice
 	tags    []session.Tag
+	tokens  TokenSource // nil: the base credentials ask
 }
 
 // Issue implements exchange.Issuer.
 func (i *Issuer) Issue(ctx context.Context, r store.Reader, o *exchange.Order, t *exchange.Trace) (*exchange.Issued, error) {
 	choice := issuer.Find(r, o.Cluster.Account)
-	if choice.Kind != issuer.AWSSTS {
-		return nil, &fault.Error{Kind: fault.Internal, Reason: "issuer-other", Err: errors.New("the account's issuer is not awssts")}
+	if choice.Kind != issuer.AWSSTS && choice.Kind != issuer.WebIdentity {
+		return nil, &fault.Error{Kind: fault.Internal, Reason: "issuer-other", Err: errors.New("the account's issuer is neither awssts nor webidentity")}
 	}
 	if ref, err := arn.ParseRole(o.Association.RoleARN); err != nil || ref.Account != o.Cluster.Account {
 		return nil, fault.New(fault.AccessDenied, "%s", issuer.Unauthorized).WithReason("role-other-account").
 			WithDetail(Refusal{Role: o.Association.RoleARN})
 	}
 	x := &order{Order: o, aws: choice.AWS, version: choice.Modified.UnixNano()}
+	if choice.Kind == issuer.WebIdentity {
+		x.tokens = i.Tokens
+	}
 	if !o.Association.DisableSessionTags {
 		x.tags = issuer.PodTags(o.Cluster, o.Cluster.ARN(), o.Pod)
 	}
-	u, err := i.upstream(ctx, choice.AWS)
+	u, err := i.upstream(ctx, choice)
 	if err != nil {
 		return nil, err
+	}
+	if o.DryRun && x.tokens != nil {
+		return u.explainTokens(x, t)
 	}
 	if o.DryRun {
 		return u.explain(ctx, x, t)
@@ -136,6 +155,9 @@ func (x *order) workload() string {
 
 // assume is the call, or the two of a target role.
 func (u *upstream) assume(ctx context.Context, x *order) (*exchange.Issued, error) {
+	if x.tokens != nil {
+		return u.assumeByToken(ctx, x)
+	}
 	a := x.Association
 	in := &sts.AssumeRoleInput{RoleArn: &a.RoleARN, RoleSessionName: &x.SessionName, ExternalId: optional(x.externalID())}
 	for _, t := range x.tags {
@@ -152,14 +174,20 @@ func (u *upstream) assume(ctx context.Context, x *order) (*exchange.Issued, erro
 	if err != nil {
 		return nil, err
 	}
-	// The tags are transitive: they come along, and must not be given again.
+	return u.assumeTarget(ctx, x, first.Credentials)
+}
+
+// assumeTarget is the second call. The tags are transitive: they come along,
+// and must not be given again.
+func (u *upstream) assumeTarget(ctx context.Context, x *order, as *types.Credentials) (*exchange.Issued, error) {
+	a := x.Association
 	target := &sts.AssumeRoleInput{
 		RoleArn: &a.TargetRoleARN, RoleSessionName: &x.SessionName, Policy: optional(a.Policy), DurationSeconds: seconds(issuer.TargetLifetime),
 	}
 	if a.DisableSessionTags {
 		target.ExternalId = optional(x.workload())
 	}
-	out, err := u.assumeRole(ctx, target, first.Credentials)
+	out, err := u.assumeRole(ctx, target, as)
 	return issued(out, x, a.TargetRoleARN, err)
 }
 
@@ -173,11 +201,11 @@ func (u *upstream) assumeLong(ctx context.Context, in *sts.AssumeRoleInput) (*st
 	for {
 		in.DurationSeconds = seconds(life)
 		out, err := u.assumeRole(ctx, in, nil)
-		shorter, less := shorten(life, err)
-		if !less {
+		less, ok := shorten(life, err)
+		if !ok {
 			return out, err
 		}
-		life = shorter
+		life = less
 		u.remember(*in.RoleArn, life)
 	}
 }
@@ -196,8 +224,8 @@ func (u *upstream) assumeRole(ctx context.Context, in *sts.AssumeRoleInput, as *
 				})
 			}
 		})
-		if err == nil && (out.Credentials == nil || out.Credentials.Expiration == nil || aws.ToString(out.Credentials.AccessKeyId) == "") {
-			return u.away("upstream-answer", errors.New("the answer to AssumeRole has no credentials"))
+		if err == nil {
+			err = u.complete(out.Credentials)
 		}
 		return err
 	})
@@ -205,6 +233,14 @@ func (u *upstream) assumeRole(ctx context.Context, in *sts.AssumeRoleInput, as *
 		return nil, named(err, *in.RoleArn)
 	}
 	return out, nil
+}
+
+// complete refuses an answer without credentials: that is no STS.
+func (u *upstream) complete(k *types.Credentials) error {
+	if k == nil || k.Expiration == nil || aws.ToString(k.AccessKeyId) == "" {
+		return u.away("upstream-answer", errors.New("the answer has no credentials"))
+	}
+	return nil
 }
 
 // named adds the role to a refusal's detail.

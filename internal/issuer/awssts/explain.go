@@ -15,6 +15,7 @@ import (
 // Names of steps in a trace. Trust is called as with the embedded issuer.
 const (
 	stepBase   = "base credentials"
+	stepToken  = "token for the STS"
 	stepTrust  = "trust policy of the role:"
 	stepPolicy = "policies of the base credentials"
 	stepTarget = "target role"
@@ -32,8 +33,7 @@ func (u *upstream) explain(ctx context.Context, x *order, t *exchange.Trace) (*e
 	if err != nil {
 		f := fault.As(err)
 		t.Report(exchange.StepReport{Step: stepBase, Verdict: exchange.Fail, Reason: f.Reason, Message: f.Message, Detail: f.Detail, Note: u.name})
-		// An upstream that is away now is what this exchange would meet.
-		return nil, fault.New(fault.InvalidRequest, "%s", f.Message).WithReason(f.Reason).WithDetail(f.Detail).Because(err)
+		return nil, explained(err)
 	}
 	t.Report(exchange.StepReport{Step: stepBase, Verdict: exchange.Pass, Note: who.arn + " at " + u.name})
 	if err := u.explainTrust(ctx, x, who, t, open); err != nil {
@@ -44,6 +44,13 @@ func (u *upstream) explain(ctx context.Context, x *order, t *exchange.Trace) (*e
 		open(stepTarget, "the policies of the first role and the trust policy of the target role are judged by "+u.name)
 	}
 	return out, nil
+}
+
+// explained makes an outage a finding: it is what this exchange would meet now,
+// where an outage of the store would say nothing of it.
+func explained(err error) error {
+	f := fault.As(err)
+	return fault.New(fault.InvalidRequest, "%s", f.Message).WithReason(f.Reason).WithDetail(f.Detail).Because(err)
 }
 
 func (u *upstream) explainTrust(ctx context.Context, x *order, who *identity, t *exchange.Trace, open func(step, why string)) error {

@@ -53,6 +53,8 @@ var badCredentials = map[string]bool{
 	"InvalidClientTokenId": true, "UnrecognizedClientException": true, "SignatureDoesNotMatch": true, "InvalidSignatureException": true,
 	"IncompleteSignature": true, "MissingAuthenticationToken": true, "ExpiredToken": true, "ExpiredTokenException": true,
 	"RequestExpired": true, "OptInRequired": true, "InvalidAccessKeyId": true,
+	// Of tokens: the provider is not registered, cannot be reached, or has another audience.
+	"InvalidIdentityToken": true, "InvalidIdentityTokenException": true, "IDPCommunicationError": true, "IDPRejectedClaim": true,
 }
 
 // fault puts an error of the SDK into podid's words.

@@ -114,11 +114,15 @@ func (i *Issuer) CheckRole(ctx context.Context, r store.Reader, c *cluster.Clust
 		i.Log.InfoContext(ctx, "role of an association not checked", "role", a.RoleARN, "why", why)
 		return nil
 	}
-	x := &order{Order: &exchange.Order{Cluster: c, Association: a}, aws: issuer.Find(r, c.Account).AWS}
+	choice := issuer.Find(r, c.Account)
+	if choice.Kind == issuer.WebIdentity {
+		return unchecked(noIAM)
+	}
+	x := &order{Order: &exchange.Order{Cluster: c, Association: a}, aws: choice.AWS}
 	if !a.DisableSessionTags {
 		x.tags = issuer.PodTags(c, c.ARN(), exchange.Pod{Namespace: a.Namespace, ServiceAccount: a.ServiceAccount})
 	}
-	u, err := i.upstream(ctx, x.aws)
+	u, err := i.upstream(ctx, choice)
 	if err != nil {
 		return unchecked(fault.As(err).Message)
 	}

@@ -65,36 +65,48 @@ type upstream struct {
 	lifetimes map[string]lifetime
 }
 
-// key is what makes two settings the same upstream.
-func key(a issuer.AWS) issuer.AWS { a.ExternalID = ""; return a }
+// upstreamKey is what makes two choices the same upstream.
+type upstreamKey struct {
+	kind issuer.Kind
+	aws  issuer.AWS
+}
 
-func (i *Issuer) upstream(ctx context.Context, a issuer.AWS) (*upstream, error) {
-	a = key(a)
+func (i *Issuer) upstream(ctx context.Context, c issuer.Choice) (*upstream, error) {
+	key := upstreamKey{c.Kind, c.AWS}
+	key.aws.ExternalID, key.aws.Audience = "", ""
 	i.mu.Lock()
-	u := i.upstreams[a]
+	u := i.upstreams[key]
 	i.mu.Unlock()
 	if u != nil {
 		return u, nil
 	}
-	u, err := i.newUpstream(ctx, a)
+	u, err := i.newUpstream(ctx, key)
 	if err != nil {
-		return nil, noCredentials(a.STSEndpoint, err)
+		return nil, noCredentials(c.AWS.STSEndpoint, err)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if first := i.upstreams[a]; first != nil {
+	if first := i.upstreams[key]; first != nil {
 		return first, nil
 	}
 	if i.upstreams == nil {
-		i.upstreams = map[issuer.AWS]*upstream{}
+		i.upstreams = map[upstreamKey]*upstream{}
 	}
-	i.upstreams[a] = u
+	i.upstreams[key] = u
 	return u, nil
 }
 
-func (i *Issuer) newUpstream(ctx context.Context, a issuer.AWS) (*upstream, error) {
-	load := i.Config
-	if load == nil {
+// anonymous stands for the base credentials where tokens ask.
+func anonymous(_ context.Context, a issuer.AWS) (aws.Config, error) {
+	return aws.Config{Region: a.Region, Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, nil })}, nil
+}
+
+func (i *Issuer) newUpstream(ctx context.Context, key upstreamKey) (*upstream, error) {
+	a, load := key.aws, i.Config
+	switch {
+	case key.kind == issuer.WebIdentity:
+		load = anonymous
+	case load == nil:
 		load = DefaultConfig
 	}
 	cfg, err := load(ctx, a)
