@@ -55,7 +55,7 @@ var rooms = map[string]layer{
 	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain, "internal/revocation": domain,
 	"internal/addon": domain, "internal/stack": domain, "internal/accessentry": domain,
 
-	"internal/authn": useCase, "internal/authz": useCase, "internal/sts": useCase, "internal/exchange": useCase,
+	"internal/authn": useCase, "internal/authz": useCase, "internal/authmsg": useCase, "internal/sts": useCase, "internal/exchange": useCase,
 	"internal/issuer": useCase, "internal/stackrun": useCase, "internal/feed": useCase, "internal/audit": useCase,
 
 	"internal/api/call": codec, "internal/api/restjson": codec, "internal/api/awsquery": codec,

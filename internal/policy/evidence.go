@@ -34,11 +34,13 @@ type evidence struct {
 	keys   []entry
 	named  []uint32
 	hashes []uint32
+
+	resource string
 }
 
 // gather copies what outlives the evaluation: contexts are used again.
 func gather(in *Input, d *Decision) evidence {
-	e := evidence{}
+	e := evidence{resource: in.Resource}
 	if in.Context != nil {
 		e.keys, e.hashes = slices.Clone(in.Context.entries), slices.Clone(in.Context.hashes)
 	}
@@ -51,6 +53,9 @@ func gather(in *Input, d *Decision) evidence {
 	})
 	return e
 }
+
+// Resource is the resource of the request that was explained.
+func (x *Explanation) Resource() string { return x.evidence.resource }
 
 // Request returns the keys of the request that was explained, those first that
 // a policy looks at. Keys whose values are not known are left out.

@@ -131,7 +131,8 @@ func (s *Service) grantFor(v *store.View, caller iam.Caller, in AssumeRoleInput)
 }
 
 func denied(c iam.Caller, action, resource string) error {
-	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s", c.ARN, action, resource).WithReason("assume-role-denied")
+	return fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s", c.ARN, action, resource).WithReason("assume-role-denied").
+		WithDetail(Refusal{Role: resource})
 }
 
 // duration is that of a role session whose seconds are good in form; 0 is the

@@ -54,6 +54,7 @@ type Service struct {
 	Callers   Callers
 	Policies  *policy.Cache
 	Minter    Minter
+	Messages  Messages      // for DecodeAuthorizationMessage
 	Clusters  TokenClusters // for AssumeRoleWithWebIdentity
 	Providers *ProviderKeys // for AssumeRoleWithWebIdentity by OIDC providers; nil for none
 	Now       func() time.Time

@@ -92,7 +92,7 @@ type Recorder interface {
 	Record(ctx context.Context, e *audit.Event) error
 }
 
-// Gate is the way in. All fields are required.
+// Gate is the way in. All fields but Message are required.
 type Gate struct {
 	Authn    Authenticator
 	Audit    Recorder
@@ -102,6 +102,8 @@ type Gate struct {
 	Account  string
 	MaxBody  int64 // bytes; a longer body is refused with TooLarge
 	Observed func(op Operation, code string, status int, took time.Duration)
+	// Message encodes a refusal for DecodeAuthorizationMessage; nil = not at all.
+	Message func(caller iam.Caller, action string, f *fault.Error) (string, error)
 }
 
 // Serve takes one request through the gate.
@@ -227,6 +229,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, c *Call, op Operat
 		n.Message = ""
 		f = &n
 	}
+	g.explain(w.Header(), c, op, f)
 	code, status := codec.Error(w, c.Event.RequestID, op, f)
 	e := c.Event
 	e.ErrorCode, e.ErrorMessage = code, cut(f.Message)

@@ -30,6 +30,7 @@ type Verbs interface {
 	GetSessionToken(ctx context.Context, caller iam.Caller, in sts.SessionTokenInput) (*sts.Assumed, error)
 	GetFederationToken(ctx context.Context, caller iam.Caller, in sts.FederationTokenInput) (*sts.Assumed, error)
 	GetAccessKeyInfo(ctx context.Context, caller iam.Caller, accessKeyID string) (string, error)
+	DecodeAuthorizationMessage(ctx context.Context, caller iam.Caller, text string) (string, error)
 }
 
 type api struct{ verbs Verbs }
@@ -49,7 +50,7 @@ func Service(v Verbs) awsquery.Service {
 		}}
 	}
 	return awsquery.Service{
-		Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+		Name: "sts", Version: "2011-06-15", Namespace: "https://sts.amazonaws.com/doc/2011-06-15/", Refine: refine,
 		Operations: []awsquery.Operation{
 			op("AssumeRole", "sts:AssumeRole", "role ARN", false, false, a.assumeRole),
 			op("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", "role ARN", true, false, a.assumeRoleWithWebIdentity),
@@ -57,6 +58,7 @@ func Service(v Verbs) awsquery.Service {
 			op("GetSessionToken", "none", "*", false, false, a.getSessionToken),
 			op("GetFederationToken", "sts:GetFederationToken", "arn:{partition}:sts::{account}:federated-user/${Name}", false, false, a.getFederationToken),
 			op("GetAccessKeyInfo", "sts:GetAccessKeyInfo", "*", false, true, a.getAccessKeyInfo),
+			op("DecodeAuthorizationMessage", "sts:DecodeAuthorizationMessage", "*", false, true, a.decodeAuthorizationMessage),
 		},
 	}
 }

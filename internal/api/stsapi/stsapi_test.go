@@ -59,6 +59,11 @@ func (v *verbs) GetAccessKeyInfo(_ context.Context, _ iam.Caller, id string) (st
 	return "account of " + id, v.err
 }
 
+func (v *verbs) DecodeAuthorizationMessage(_ context.Context, _ iam.Caller, text string) (string, error) {
+	v.calls++
+	return `{"message":"` + text + `"}`, v.err
+}
+
 func assumed() sts.Assumed {
 	s := &session.Session{
 		Partition: "aws", Account: "111122223333", RoleID: "AROA1", RolePath: "/", RoleName: "app", Name: "s1", SourceIdentity: "jane", Node: session.Node{Name: "node-1"},
@@ -229,6 +234,11 @@ func TestTemporary(t *testing.T) {
 	}
 	w, _ = send(t, v, true, "Action=GetAccessKeyInfo&AccessKeyId=AKIA1")
 	has(t, w.Body.String(), "<Account>account of AKIA1</Account>")
+	w, e = send(t, v, true, "Action=DecodeAuthorizationMessage&EncodedMessage=abc")
+	has(t, w.Body.String(), "<DecodedMessage>{&#34;message&#34;:&#34;abc&#34;}</DecodedMessage>")
+	if p, ok := e.RequestParameters.(map[string]string); !ok || p["encodedMessage"] != audit.Hidden {
+		t.Errorf("%+v", e.RequestParameters)
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -248,6 +258,7 @@ func TestRefusals(t *testing.T) {
 		{"tags with a gap", role + "&Tags.member.2.Key=k", nil, 400, "", "Tags", 0},
 		{"operation that is not here", "Action=GetWebIdentityToken", nil, 400, "InvalidAction", "GetWebIdentityToken", 0},
 		{"no name", "Action=GetFederationToken", nil, 400, "ValidationError", "&#39;name&#39;", 0},
+		{"no message", "Action=DecodeAuthorizationMessage", nil, 400, "ValidationError", "&#39;encodedMessage&#39;", 0},
 		{"no access key id", "Action=GetAccessKeyInfo", nil, 400, "ValidationError", "&#39;accessKeyId&#39;", 0},
 		{"context providers", role + "&ProvidedContexts.member.1.ProviderArn=arn:x", nil, 400, "ValidationError", "ProvidedContexts", 0},
 		{"caller denied", role, fault.New(fault.AccessDenied, "You may not."), 403, "AccessDenied", "You may not.", 1},
