@@ -6,6 +6,10 @@ package controlplane_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha1" //nolint:gosec // thumbprints are SHA-1 by AWS' definition
+	"encoding/hex"
+	"encoding/pem"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +21,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/google/go-cmp/cmp"
 
@@ -370,4 +375,86 @@ func TestAWSIssuerAway(t *testing.T) {
 		t.Error("the log does not say that the breaker opened")
 	}
 	shared().Credentials(t) // half of its life is not over
+}
+
+// TestWebIdentityIssuer: no credentials of the upstream's are anywhere; it
+// reads podid's keys and takes podid's tokens.
+func TestWebIdentityIssuer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(address)
+	base := "https://localhost:" + port + "/oidc"
+	p := &pair{log: &logs{}, up: controlplanetest.Start(t, controlplanetest.Options{Settings: map[string]string{"PODID_ALLOW_ISSUER_CIDR": "127.0.0.0/8,::1/128"}})}
+	p.world = &world{ControlPlane: controlplanetest.Start(t, controlplanetest.Options{Log: p.log, Settings: map[string]string{
+		"PODID_LISTEN": address, "PODID_OIDC_ISSUER_URL": base,
+	}})}
+	p.cl = p.Register("my-cluster", nil)
+	p.nodeRole = p.cl.NodeRole()
+	p.node = p.cl.Node(p.nodeRole, "node-1")
+	got := p.choose(t, object{"issuer": "webidentity", "profile": ""})
+	host := strings.TrimPrefix(base, "https://") + "/111122223333"
+	provider := "arn:aws:iam::111122223333:oidc-provider/" + host
+	if got["baseArn"] != provider {
+		t.Fatalf("%v, want %s", got, provider)
+	}
+	p.cl.Associate("s3-app-sa", cloudARN, nil)
+	p.up.Role("cloud", controlplanetest.Document(object{
+		"Effect": "Allow", "Principal": object{"Federated": provider}, "Action": []string{"sts:AssumeRoleWithWebIdentity", "sts:TagSession"},
+		"Condition": object{"StringEquals": object{
+			host + ":aud": "sts.amazonaws.com", host + ":sub": "us-west-2/111122223333/my-cluster/s3-app-ns/s3-app-sa", "aws:RequestTag/kubernetes-namespace": "s3-app-ns",
+		}},
+	}))
+	// Until the provider is registered the server's own papers are not good.
+	p.cl.Exchange(p.node, p.cl.Token(pod{})).Want(t, 503, "ServiceUnavailableException", "")
+	if got := p.reason(); got != "upstream-credentials" {
+		t.Errorf("reason %q", got)
+	}
+	registerProvider(t, p, base+"/111122223333")
+	id, err := sts.NewFromConfig(p.up.Config(p.cl.Exchange(p.node, p.cl.Token(pod{})).Credentials(t))).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil || !strings.HasPrefix(*id.Arn, "arn:aws:sts::111122223333:assumed-role/cloud/eks-my-cluster-app1-v1-56-") {
+		t.Fatalf("%v, %v", id, err)
+	}
+	if diff := cmp.Diff(sixTags(p.cl), p.LastAudit("AssumeRoleForPodIdentity").Podid.SessionTags); diff != "" {
+		t.Error(diff)
+	}
+	up := controlplanetest.JSON(t, p.up.LastAudit("AssumeRoleWithWebIdentity"))
+	if !strings.Contains(up, "my-cluster/s3-app-ns/s3-app-sa") || strings.Contains(up, "eyJ") {
+		t.Errorf("the upstream's audit: %s", up)
+	}
+	if strings.Contains(p.log.String(), "eyJ") {
+		t.Error("a token is in the log")
+	}
+	explained := string(explained(t, p.world, object{"namespace": "s3-app-ns", "serviceAccount": "s3-app-sa"}).Raw)
+	for _, want := range []string{`"wouldIssue":true`, provider, "tokens open the STS, and not IAM"} {
+		if !strings.Contains(explained, want) {
+			t.Errorf("no %q in %s", want, explained)
+		}
+	}
+	// Of another service account the trust policy is not.
+	p.cl.Associate("other", cloudARN, nil)
+	p.cl.Exchange(p.node, p.cl.Token(pod{ServiceAccount: "other"})).Want(t, 400, "AccessDeniedException", denied)
+}
+
+// registerProvider makes podid's issuer an identity provider of the upstream,
+// pinned to podid's own CA as no public one vouches for it.
+func registerProvider(t *testing.T, p *pair, issuer string) {
+	t.Helper()
+	text, err := os.ReadFile(p.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	sum := sha1.Sum(block.Bytes)
+	_, err = p.up.IAM().CreateOpenIDConnectProvider(t.Context(), &iam.CreateOpenIDConnectProviderInput{
+		Url: &issuer, ClientIDList: []string{"sts.amazonaws.com"}, ThumbprintList: []string{hex.EncodeToString(sum[:])},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
