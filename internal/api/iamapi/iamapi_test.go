@@ -437,7 +437,7 @@ func TestOperations(t *testing.T) {
 		if op.Action != "iam:"+op.Name || op.Resource == "" || op.Service != "iam" || op.Source != "iam.amazonaws.com" || op.Anonymous || op.Exchange {
 			t.Errorf("operation = %+v", op.Operation)
 		}
-		if reads := strings.HasPrefix(op.Name, "Get") || strings.HasPrefix(op.Name, "List"); reads != op.ReadOnly {
+		if reads := strings.HasPrefix(op.Name, "Get") || strings.HasPrefix(op.Name, "List") || strings.HasPrefix(op.Name, "Simulate"); reads != op.ReadOnly {
 			t.Errorf("%s: read only = %v", op.Name, op.ReadOnly)
 		}
 		w := post(t, s, "Action="+op.Name)
