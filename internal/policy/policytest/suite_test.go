@@ -249,12 +249,16 @@ cases:
 	}{
 		{"the same", policytest.LiveRole{ARN: arn, Trust: string(trust), Identity: []policytest.LiveDocument{{Name: "p", Text: asObject}}}, nil, 0, ""},
 		{
-			"wider", policytest.LiveRole{ARN: arn, Trust: strings.ReplaceAll(string(trust), "web", "other"), Identity: []policytest.LiveDocument{{Name: "p", Text: write}}},
-			[]string{"role app: the trust policy differs", "role app: policy p is in none of the file's", "role app: no policy has the content"}, 1, "",
+			"wider",
+			policytest.LiveRole{ARN: arn, Trust: strings.ReplaceAll(string(trust), "web", "other"), Identity: []policytest.LiveDocument{{Name: "p", Text: write}}},
+			[]string{"role app: the trust policy differs", "role app: policy p is in none of the file's", "role app: no policy has the content"},
+			1, "",
 		},
 		{
-			"bounded", policytest.LiveRole{ARN: arn, Trust: string(trust), Boundary: &policytest.LiveDocument{Name: "b", Text: strings.ReplaceAll(read, "s3:", "sqs:")}, Identity: []policytest.LiveDocument{{Name: "p", Text: asObject}}},
-			[]string{"role app: there is a permissions boundary, b"}, 1, "",
+			"bounded",
+			policytest.LiveRole{ARN: arn, Trust: string(trust), Boundary: &policytest.LiveDocument{Name: "b", Text: strings.ReplaceAll(read, "s3:", "sqs:")}, Identity: []policytest.LiveDocument{{Name: "p", Text: asObject}}},
+			[]string{"role app: there is a permissions boundary, b"},
+			1, "",
 		},
 		{"unreadable", policytest.LiveRole{ARN: arn, Trust: "{}"}, nil, 0, "role app of the server: trust policy: malformed"},
 	} {
