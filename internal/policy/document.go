@@ -259,29 +259,32 @@ func compileStatement(raw *rawStatement, d *Document, index int) (statement, err
 	return s, nil
 }
 
+func (p *pattern) eachKey(add func(keyRef)) {
+	for i := range p.tokens {
+		if p.tokens[i].kind == tokVariable {
+			add(p.tokens[i].key)
+		}
+	}
+}
+
+func (p *arnPattern) eachKey(add func(keyRef)) {
+	for i := range p.parts {
+		p.parts[i].eachKey(add)
+	}
+}
+
+// eachKey visits the condition keys of conditions and variables.
 func (s *statement) eachKey(add func(keyRef)) {
-	fromPattern := func(p *pattern) {
-		for i := range p.tokens {
-			if p.tokens[i].kind == tokVariable {
-				add(p.tokens[i].key)
-			}
-		}
-	}
-	fromARN := func(p *arnPattern) {
-		for i := range p.parts {
-			fromPattern(&p.parts[i])
-		}
-	}
 	for i := range s.resources {
-		fromARN(&s.resources[i])
+		s.resources[i].eachKey(add)
 	}
 	for i := range s.conditions {
 		c := &s.conditions[i]
 		add(c.key)
 		for j := range c.values {
-			fromPattern(&c.values[j].pattern)
+			c.values[j].pattern.eachKey(add)
 			if c.values[j].arn != nil {
-				fromARN(c.values[j].arn)
+				c.values[j].arn.eachKey(add)
 			}
 		}
 	}

@@ -44,11 +44,17 @@ func gather(in *Input, d *Decision) evidence {
 	if in.Context != nil {
 		e.keys, e.hashes = slices.Clone(in.Context.entries), slices.Clone(in.Context.hashes)
 	}
+	ev := evaluation{in: in}
 	eachDocument(in, func(n *Named) {
 		e.named = append(e.named, n.Doc.keys...)
-		if i := d.Source.Statement; e.stmt == nil && i >= 0 && n.Name == d.Source.Document && n.ARN == d.Source.ARN &&
-			i < len(n.Doc.statements) && n.Doc.statements[i].deny == d.Explicit {
-			e.doc, e.stmt = n, &n.Doc.statements[i]
+		i := d.Source.Statement
+		if e.stmt != nil || i < 0 || i >= len(n.Doc.statements) || n.Name != d.Source.Document || n.ARN != d.Source.ARN {
+			return
+		}
+		// Inline policies of a user and of a group may have one name.
+		s := &n.Doc.statements[i]
+		if _, ok := ev.applies(s); ok && s.deny == d.Explicit && s.sid == d.Source.Sid {
+			e.doc, e.stmt = n, s
 		}
 	})
 	return e

@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ type NearMiss struct {
 	Wanted    []string         `json:"wanted,omitempty"` // of Principal or Resource
 	Actual    string           `json:"actual,omitempty"`
 	Condition *FailedCondition `json:"condition,omitempty"`
+	// Absent is a variable of Resource for which the request has no value.
+	Absent string `json:"absentVariable,omitempty"`
 }
 
 // Explanation is a decision with what it takes to understand it. The members of
@@ -82,8 +85,8 @@ func (x *Explanation) Kind() string { return x.kind }
 // for people; it allocates.
 func Explain(in *Input) Explanation {
 	x := Explanation{Action: in.Action, Decision: Evaluate(in)}
-	x.kind = decidingKind(in, &x.Decision)
 	x.evidence = gather(in, &x.Decision)
+	x.kind = x.evidence.kind(&x.Decision)
 	if x.Decision.Allowed || x.Decision.Explicit {
 		return x
 	}
@@ -129,28 +132,29 @@ func candidates(in *Input, cause Cause) []*Named {
 	case NoTrustAllow, NoResourceAllow:
 		resource()
 	case NoSCPAllow:
-		for _, level := range in.SCPs {
-			add(level...)
-		}
+		add(closedLevel(in, in.SCPs, false)...)
 	case NoRCPAllow:
-		for _, level := range in.RCPs {
-			add(level...)
-		}
+		add(closedLevel(in, in.RCPs, true)...)
 	}
 	return out
 }
 
-// decidingKind returns the kind of the document that Source names.
-func decidingKind(in *Input, d *Decision) string {
-	kind := ""
-	if d.Source.Statement >= 0 {
-		eachDocument(in, func(n *Named) {
-			if kind == "" && n.Name == d.Source.Document && n.ARN == d.Source.ARN &&
-				d.Source.Statement < len(n.Doc.statements) && n.Doc.statements[d.Source.Statement].deny == d.Explicit {
-				kind = n.Doc.kind.String()
-			}
-		})
-		return kind
+// closedLevel is the first level that does not let the request pass: what the
+// others hold has nothing to do with the refusal.
+func closedLevel(in *Input, levels [][]Named, openWithoutAllow bool) []Named {
+	ev := evaluation{in: in}
+	for i := range levels {
+		if _, ok := ev.levelsAllow(levels[i:i+1], openWithoutAllow); !ok {
+			return levels[i]
+		}
+	}
+	return nil
+}
+
+// kind returns the kind of the document that decided, or that had to allow.
+func (e *evidence) kind(d *Decision) string {
+	if e.doc != nil {
+		return e.doc.Doc.kind.String()
 	}
 	switch d.Cause {
 	case NoIdentityAllow:
@@ -183,7 +187,7 @@ func nearMiss(in *Input, n *Named, s *statement) (NearMiss, bool) {
 		return miss, true
 	}
 	if v := s.matchResource(in); v == no || v == broken {
-		miss.Element, miss.Wanted, miss.Actual = ElementResource, s.resourceTexts(), in.Resource
+		miss.Element, miss.Wanted, miss.Actual, miss.Absent = ElementResource, s.resourceTexts(), in.Resource, s.absentVariable(in)
 		return miss, true
 	}
 	for i := range s.conditions {
@@ -194,6 +198,27 @@ func nearMiss(in *Input, n *Named, s *statement) (NearMiss, bool) {
 		}
 	}
 	return NearMiss{}, false
+}
+
+// absentVariable is the first variable without a value of a resource that would
+// otherwise stand a chance.
+func (s *statement) absentVariable(in *Input) string {
+	for i := range s.resources {
+		p := &s.resources[i]
+		if !p.mayMatch(in.Resource) || p.matchResource(in.Resource, in.Context) != broken {
+			continue
+		}
+		absent := ""
+		p.eachKey(func(k keyRef) {
+			if e := in.Context.lookup(&k); absent == "" && (e == nil || e.empty()) {
+				absent = k.text
+			}
+		})
+		if absent != "" {
+			return absent
+		}
+	}
+	return ""
 }
 
 func (s *statement) resourceTexts() []string {
@@ -262,6 +287,8 @@ func (x *Explanation) Reason() string {
 		return x.Action + " is always allowed"
 	case d.Cause == RootMayNotAssume:
 		return "a root user may not assume roles"
+	case d.Allowed && d.Source.Statement < 0:
+		return x.Action + " is allowed to the root user of the account"
 	case d.Allowed:
 		fmt.Fprintf(&b, "%s is allowed by %s", x.Action, describe(x.kind, d.Source.Statement, d.Source.Sid))
 	case d.Explicit:
@@ -284,6 +311,9 @@ func (m *NearMiss) reason() string {
 	case ElementPrincipal:
 		return where + " does not name the caller"
 	case ElementResource:
+		if m.Absent != "" {
+			return where + " does not name the resource (the request has no " + m.Absent + ")"
+		}
 		return where + " does not name the resource"
 	}
 	c := m.Condition
@@ -309,6 +339,17 @@ func describe(kind string, statement int, sid string) string {
 		return fmt.Sprintf("%s statement %d (%s)", kind, statement+1, sid)
 	}
 	return fmt.Sprintf("%s statement %d", kind, statement+1)
+}
+
+// MarshalJSON writes the explanation with its sentence, which has no values, and
+// the kind of the document that decided.
+func (x Explanation) MarshalJSON() ([]byte, error) {
+	type members Explanation
+	return json.Marshal(struct {
+		Reason string `json:"reason"`
+		Kind   string `json:"policyType,omitempty"`
+		members
+	}{x.Reason(), x.kind, members(x)})
 }
 
 // Detail is Reason with the names of documents and all values, one near miss a

@@ -92,12 +92,21 @@ func TestReasonNamesNoValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{`"cause":"NoTrustAllow"`, `"key":"aws:RequestTag/kubernetes-namespace"`, `"wanted":["secret-wanted"]`, `"actual":["secret-actual"]`} {
+		for _, want := range []string{`"cause":"NoTrustAllow"`, `"reason":"no trust policy allows`, `"policyType":"trust policy"`, `"nearMisses":[`, `"key":"aws:RequestTag/kubernetes-namespace"`, `"wanted":["secret-wanted"]`, `"actual":["secret-actual"]`} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("JSON %s lacks %s", text, want)
 			}
 		}
 	}
+}
+
+func rootOf(t *testing.T) Principal {
+	t.Helper()
+	p, err := ParsePrincipal("arn:aws:iam::111122223333:root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func TestExplainGroups(t *testing.T) {
@@ -116,6 +125,14 @@ func TestExplainGroups(t *testing.T) {
 		{"boundary", func(in *Input) { in.Identity, in.Boundary = []Named{all}, &boundary }, "no permissions boundary allows s3:GetObject: permissions boundary statement 1: condition Bool on aws:SecureTransport is not met (the request has no such key)"},
 		{"session", func(in *Input) { in.Identity, in.Session = []Named{all}, []Named{session} }, "no session policy allows s3:GetObject"},
 		{"organisation", func(in *Input) { in.Identity, in.SCPs = []Named{all}, [][]Named{{scp}} }, "no service control policy allows s3:GetObject: service control policy statement 1 does not name the resource"},
+		{"organisation, the level that is closed", func(in *Input) { in.Identity, in.SCPs = []Named{all}, [][]Named{{all, scp}, {narrow}} }, "no service control policy allows s3:GetObject: identity policy statement 1 does not name the resource"},
+		{"variable without a value", func(in *Input) {
+			in.Identity = []Named{named(t, Identity, `{"Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::other/${aws:userid}","arn:aws:s3:::b/${aws:PrincipalTag/team}/*"]}`)}
+		}, "no identity policy allows s3:GetObject: identity policy statement 1 does not name the resource (the request has no aws:PrincipalTag/team)"},
+		{"denied by one of two of a name", func(in *Input) {
+			in.Identity = []Named{all, named(t, Identity, `{"Effect":"Deny","Action":"ec2:*","Resource":"*"}`), named(t, Identity, `{"Effect":"Deny","Action":"s3:*","Resource":"*"}`)}
+		}, "s3:GetObject is explicitly denied by identity policy statement 1"},
+		{"root", func(in *Input) { in.Principal = rootOf(t) }, "s3:GetObject is allowed to the root user of the account"},
 		{"other account", func(in *Input) { in.ResourceAccount = other }, "no resource policy allows s3:GetObject"},
 		{"nobody is refused their identity", func(in *Input) { in.Action = "sts:GetCallerIdentity" }, "sts:GetCallerIdentity is always allowed"},
 	}
