@@ -76,7 +76,12 @@ func testGroupsDecide(t *testing.T, w *world) {
 func testRenamedUser(t *testing.T, w *world) {
 	ctx, c := t.Context(), w.IAM()
 	p := w.User("before", controlplanetest.Document(allow("iam:GetUser", userARN+"p/after", nil)))
-	must(c.UpdateUser(ctx, &iam.UpdateUserInput{UserName: aws.String("before"), NewUserName: aws.String("after"), NewPath: aws.String("/p/")}))(t)
+	rename := &iam.UpdateUserInput{UserName: aws.String("before"), NewUserName: aws.String("after"), NewPath: aws.String("/p/")}
+	for _, may := range []string{userARN + "before", userARN + "p/after"} { // one is not enough
+		helper := w.User("renames-"+controlplanetest.Name(may), controlplanetest.Document(allow("iam:UpdateUser", may, nil)))
+		wantAPIError(t, refusal(iam.NewFromConfig(w.Config(helper)).UpdateUser(ctx, rename)), "AccessDenied", "is not authorized to perform: iam:UpdateUser on resource: "+userARN)
+	}
+	must(c.UpdateUser(ctx, rename))(t)
 	me := must(sts.NewFromConfig(w.Config(p)).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{}))(t)
 	if *me.Arn != userARN+"p/after" {
 		t.Errorf("the caller is %s", *me.Arn)
