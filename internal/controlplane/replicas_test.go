@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,6 +155,24 @@ func TestReplicas(t *testing.T) {
 		_, err = there.EKS().DescribePodIdentityAssociation(context.Background(), &eks.DescribePodIdentityAssociationInput{ClusterName: &w.cl.Name, AssociationId: out.Association.AssociationId})
 		wantAPIError(t, err, "ResourceNotFoundException", "")
 	}
+	t.Run("accounts", func(t *testing.T) {
+		// Users, sessions and clusters of a new account are good at the other at once.
+		for i, id := range []string{"444455556666", "777788889999"} {
+			here, there := clients[i%2].NewAccount(id), clients[(i+1)%2]
+			if a := whoami(there, here.Admin); a.Status != 200 {
+				t.Errorf("%d %s", a.Status, a.Raw)
+			}
+			cl := here.Register("my-cluster", nil)
+			token := cl.Token(pod{Namespace: "podid-system", ServiceAccount: "podid-agent", Audience: controlplanetest.NodeAudience})
+			a := there.STSQuery(nil, url.Values{"Action": {"AssumeRoleWithWebIdentity"}, "RoleArn": {cl.NodeRole()}, "RoleSessionName": {"n1"}, "WebIdentityToken": {token}})
+			if a.Status != 200 {
+				t.Errorf("%d %s", a.Status, a.Raw)
+			}
+			if x := rest(t, there, there.Admin, "podid", http.MethodDelete, accountsPath+"/"+id, nil); x.Status != 409 {
+				t.Errorf("%d %s", x.Status, x.Raw)
+			}
+		}
+	})
 	t.Run("snapshot while it runs", func(t *testing.T) {
 		file, dir := filepath.Join(t.TempDir(), "snapshot.db"), t.TempDir()
 		if err := controlplane.SaveSnapshot(context.Background(), controlplanetest.Config(t, &controlplanetest.Options{Settings: set}), file); err != nil {
