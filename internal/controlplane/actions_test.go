@@ -35,6 +35,7 @@ Further actions are checked inside operations:
 | action | on | when |
 |---|---|---|
 | ` + "`iam:PassRole`" + ` | the role | CreatePodIdentityAssociation; UpdatePodIdentityAssociation whenever it names roleArn. ` + "`iam:PassedToService`" + ` is pods.eks.amazonaws.com, ` + "`iam:AssociatedResourceArn`" + ` the cluster |
+| ` + "`iam:PassRole`" + ` | the role | AddRoleToInstanceProfile, with ` + "`iam:PassedToService`" + ` ec2.amazonaws.com |
 | ` + "`sts:TagSession`" + ` | the role | an assumption with session tags, given or inherited |
 | ` + "`sts:SetSourceIdentity`" + ` | the role | an assumption with a source identity |
 | ` + "`podid:ExchangeForAnyNode`" + ` | the cluster | AssumeRoleForPodIdentity for a pod of another node than the caller's, or by a caller without one |
@@ -171,7 +172,7 @@ func testQueryAsks(t *testing.T, cp *controlplanetest.ControlPlane, nobody aws.C
 		"AccessKeyId": {"AKIAIOSFODNN7EXAMPLE"}, "Status": {"Inactive"}, "VersionId": {"v1"}, "RoleArn": {"arn:aws:iam::111122223333:role/r"}, "RoleSessionName": {"me"},
 		"PermissionsBoundary": {"arn:aws:iam::aws:policy/AdministratorAccess"}, "Tags.member.1.Key": {"k"}, "Tags.member.1.Value": {"v"}, "TagKeys.member.1": {"k"}, "Description": {"d"},
 		"InstanceProfileName": {"i"}, "OpenIDConnectProviderArn": {"arn:aws:iam::111122223333:oidc-provider/idp.example.com"}, "Url": {"https://idp.example.com"}, "ClientID": {"c"},
-		"AccountAlias": {"alias"}, "Name": {"bob"}, "AWSServiceName": {"ec2.amazonaws.com"},
+		"PolicySourceArn": {"arn:aws:iam::111122223333:user/podid-admin"}, "EncodedMessage": {"m"}, "AccountAlias": {"alias"}, "Name": {"bob"}, "AWSServiceName": {"ec2.amazonaws.com"},
 	}
 	cp.Query(nil, service, version, form).Want(t, 403, "MissingAuthenticationToken", "")
 	if service != "sts" {
