@@ -32,12 +32,6 @@ const (
 
 var policyIDRE = regexp.MustCompile(`^ANPA[A-Z0-9]{12,124}$`)
 
-// importPage is what `aws iam get-account-authorization-details` prints, as
-// far as it matters.
-type importPage struct {
-	Policies *[]importPolicy
-}
-
 type importPolicy struct {
 	PolicyName, PolicyID, ARN, Path, DefaultVersionID, Description string
 	CreateDate, UpdateDate                                         time.Time
@@ -110,30 +104,31 @@ func readImport(file []byte, partition string) ([]*Policy, error) {
 	byName := map[string]*Policy{}
 	dec := json.NewDecoder(bytes.NewReader(file))
 	for n := 1; ; n++ {
-		var page importPage
-		err := dec.Decode(&page)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, badImport("document %d of the file, near byte %d, is not what get-account-authorization-details prints: %s.", n, dec.InputOffset(), err)
-		}
-		if page.Policies == nil {
-			return nil, badImport("document %d of the file has no member Policies; make it with aws iam get-account-authorization-details --filter AWSManagedPolicy.", n)
-		}
-		for _, in := range *page.Policies {
+		err := eachPolicy(dec, func(in *importPolicy) error {
 			p := in.policy(&found, partition)
 			if p == nil {
-				continue
+				return nil
 			}
 			if old, twice := byName[id(p.Name)]; twice && !samePolicy(old, p) {
 				found.add(p.Name, "it is in the file twice, and differs")
 			}
-			byName[id(p.Name)] = p
-		}
-		if len(byName) > maxImported {
+			if byName[id(p.Name)] = p; len(byName) > maxImported {
+				return errTooManyPolicies
+			}
+			return nil
+		})
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF):
+		case errors.Is(err, errNoPolicies):
+			return nil, badImport("document %d of the file has no member Policies; make it with aws iam get-account-authorization-details --filter AWSManagedPolicy.", n)
+		case errors.Is(err, errTooManyPolicies):
 			return nil, badImport("the file has more than %d policies.", maxImported)
+		default:
+			return nil, badImport("document %d of the file, near byte %d, is not what get-account-authorization-details prints: %s.", n, dec.InputOffset(), err)
 		}
+		break
 	}
 	if err := found.err(); err != nil {
 		return nil, err
@@ -147,6 +142,74 @@ func readImport(file []byte, partition string) ([]*Policy, error) {
 	}
 	slices.SortFunc(out, func(a, b *Policy) int { return cmp.Compare(id(a.Name), id(b.Name)) })
 	return out, nil
+}
+
+var (
+	errNoPolicies      = errors.New("no member Policies")
+	errTooManyPolicies = errors.New("too many policies")
+	errForm            = errors.New("an object with the member Policies, an array, is wanted")
+)
+
+// eachPolicy walks the policies of the next document, one at a time: a file
+// has megabytes of them. io.EOF says that there is no next document, or that
+// this one is cut off.
+func eachPolicy(dec *json.Decoder, visit func(*importPolicy) error) error {
+	if err := want(dec, '{'); err != nil {
+		return err
+	}
+	err := policyMembers(dec, visit)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func policyMembers(dec *json.Decoder, visit func(*importPolicy) error) error {
+	there := false
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		if name != "Policies" {
+			var skipped json.RawMessage
+			if err := dec.Decode(&skipped); err != nil {
+				return err
+			}
+			continue
+		}
+		there = true
+		if err := want(dec, '['); err != nil {
+			return err
+		}
+		for dec.More() {
+			var p importPolicy
+			if err := dec.Decode(&p); err != nil {
+				return err
+			}
+			if err := visit(&p); err != nil {
+				return err
+			}
+		}
+		if err := want(dec, ']'); err != nil {
+			return err
+		}
+	}
+	if err := want(dec, '}'); err != nil {
+		return err
+	}
+	if !there {
+		return errNoPolicies
+	}
+	return nil
+}
+
+func want(dec *json.Decoder, d json.Delim) error {
+	t, err := dec.Token()
+	if err == nil && t != d {
+		return errForm
+	}
+	return err
 }
 
 // policy checks one policy and returns it as a record, nil when it is refused.
