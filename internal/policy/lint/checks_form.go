@@ -184,6 +184,9 @@ func checkOldVariables(d *document, r *reporter) {
 }
 
 func checkDuplicateStatements(d *document, r *reporter) {
+	if !d.comparable() {
+		return
+	}
 	for i, s := range d.statements {
 		for _, before := range d.statements[:i] {
 			if s.same(before) {
@@ -208,6 +211,9 @@ func (s *statement) label() string {
 }
 
 func checkDuplicateValues(d *document, r *reporter) {
+	if !d.comparable() {
+		return
+	}
 	fold := func(p, q string) bool { return contains(p, q, true) }
 	exact := func(p, q string) bool { return p == q }
 	for _, s := range d.statements {

@@ -30,6 +30,9 @@ func reachChecks() []Check {
 }
 
 func checkShadowed(d *document, r *reporter) {
+	if !d.comparable() {
+		return
+	}
 	for i, s := range d.statements {
 		for j, o := range d.statements {
 			if i == j || o.deny != s.deny || !o.covers(s) || s.same(o) {
@@ -42,6 +45,9 @@ func checkShadowed(d *document, r *reporter) {
 }
 
 func checkAllowDenied(d *document, r *reporter) {
+	if !d.comparable() {
+		return
+	}
 	for _, s := range d.statements {
 		for _, o := range d.statements {
 			if !s.deny && o.deny && o.covers(s) {

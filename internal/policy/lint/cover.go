@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"podid/internal/policy"
 	"podid/internal/policy/source"
 )
 
@@ -117,6 +118,13 @@ func overlaps(p, q string, fold bool) bool {
 	}
 	return ok[0]
 }
+
+// maxCompared bounds the documents, in characters, whose statements and values
+// are compared with each other: no quota allows a longer one.
+const maxCompared = 20480
+
+// comparable reports whether comparing each with each is worth its time.
+func (d *document) comparable() bool { return policy.Size(d.text) <= maxCompared }
 
 const arnParts = 6
 
