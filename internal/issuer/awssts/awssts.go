@@ -114,13 +114,14 @@ func (i *Issuer) Issue(ctx context.Context, r store.Reader, o *exchange.Order, t
 		x.tags = issuer.PodTags(o.Cluster, o.Cluster.ARN(), o.Pod)
 	}
 	u, err := i.upstream(ctx, choice)
-	if err != nil {
+	switch {
+	case err != nil && o.DryRun:
+		return nil, explained(err)
+	case err != nil:
 		return nil, err
-	}
-	if o.DryRun && x.tokens != nil {
+	case o.DryRun && x.tokens != nil:
 		return u.explainTokens(x, t)
-	}
-	if o.DryRun {
+	case o.DryRun:
 		return u.explain(ctx, x, t)
 	}
 	if o.Association.DisableSessionTags {

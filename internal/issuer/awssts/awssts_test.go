@@ -178,6 +178,11 @@ func TestNoBaseCredentials(t *testing.T) {
 		if _, err := w.issue(order(nil)); !fault.Is(err, fault.Unavailable) || fault.As(err).Reason != "upstream-credentials" {
 			t.Errorf("%s: %v", name, err)
 		}
+		asked := order(nil)
+		asked.DryRun = true
+		if _, err := w.Issue(t.Context(), w.db.View(), asked, &exchange.Trace{}); fault.Is(err, fault.Unavailable) || fault.As(err).Reason != "upstream-credentials" {
+			t.Errorf("%s, explained: %v", name, err)
+		}
 	}
 	if len(w.up.made("AssumeRole")) != 0 {
 		t.Error("the upstream was asked")
