@@ -94,7 +94,7 @@ func TestDocs(t *testing.T) {
 // NAME.want beside it. The kind is guessed, unless the name says
 // NAME.KIND.json.
 func TestGolden(t *testing.T) {
-	names, err := filepath.Glob("testdata/*")
+	names, err := filepath.Glob("testdata/*.*")
 	if err != nil {
 		t.Fatal(err)
 	}
