@@ -110,6 +110,7 @@ func TestCrossAccountAssumeRole(t *testing.T) {
 	})
 	t.Run("session policies of another account", func(t *testing.T) { testForeignSessionPolicy(t, a, b, root) })
 	t.Run("tags", func(t *testing.T) { testTagsAcross(t, a, b) })
+	t.Run("boundary and session policy", func(t *testing.T) { testBoundsAcross(t, a, b) })
 	t.Run("audit", func(t *testing.T) {
 		role := b.Role("audited", trusting(root, nil))
 		if _, err := assumeRole(t, a, a.Admin, &sts.AssumeRoleInput{RoleArn: &role}); err != nil {
@@ -145,6 +146,35 @@ func testForeignSessionPolicy(t *testing.T, a, b *controlplanetest.ControlPlane,
 	denied := "is not authorized to perform: sts:AssumeRole on resource: " + closed
 	wantAPIError(t, with(closed, there), "AccessDenied", denied)
 	wantAPIError(t, with(closed, there+"-not"), "AccessDenied", denied)
+}
+
+// testBoundsAcross: what bounds the caller here bounds him there, whom the
+// trust policy names notwithstanding.
+func testBoundsAcross(t *testing.T, a, b *controlplanetest.ControlPlane) {
+	ctx := context.Background()
+	caller := a.Role("bounded", trusting(controlplanetest.Account, nil), "arn:aws:iam::aws:policy/AdministratorAccess")
+	there := b.Role("there", trusting([]string{caller, "arn:aws:sts::" + controlplanetest.Account + ":assumed-role/bounded/s1"}, nil))
+	try := func(sessionPolicy *string) error {
+		p, err := assumeRole(t, a, a.Admin, &sts.AssumeRoleInput{RoleArn: &caller, Policy: sessionPolicy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = assumeRole(t, a, p, &sts.AssumeRoleInput{RoleArn: &there})
+		return err
+	}
+	const denied = "is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::444455556666:role/there"
+	if err := try(nil); err != nil {
+		t.Error(err)
+	}
+	wantAPIError(t, try(aws.String(controlplanetest.JSON(t, controlplanetest.Document(allow("s3:*", "*", nil))))), "AccessDenied", denied)
+	if err := try(aws.String(controlplanetest.JSON(t, controlplanetest.Document(allow("sts:AssumeRole", there, nil))))); err != nil {
+		t.Error(err)
+	}
+	boundary := a.Policy("only-s3", controlplanetest.Document(allow("s3:*", "*", nil)))
+	if _, err := a.IAM().PutRolePermissionsBoundary(ctx, &iam.PutRolePermissionsBoundaryInput{RoleName: aws.String("bounded"), PermissionsBoundary: &boundary}); err != nil {
+		t.Fatal(err)
+	}
+	wantAPIError(t, try(nil), "AccessDenied", denied)
 }
 
 // testTagsAcross: tags set here reach there, as request tags and principal
