@@ -53,10 +53,10 @@ func TestSmoke(t *testing.T) {
 	if err := json.Unmarshal([]byte(line), &got); err != nil {
 		t.Fatalf("%v\n%s", err, line)
 	}
-	if len(got.Comparisons) != 3 || got.ServerIdleBytes == 0 || got.AgentIdleBytes == 0 {
+	if len(got.Comparisons) != 5 || got.ServerIdleBytes == 0 || got.AgentIdleBytes == 0 {
 		t.Errorf("figures are missing:\n%s", line)
 	}
-	for _, want := range []string{"exchange, CPU, HTTP/1.1", "exchange, CPU, h2", "agent hit", "empty directory to ready", "agent, resident, idle"} {
+	for _, want := range []string{"exchange, CPU, HTTP/1.1", "exchange, CPU, h2", "AssumeRole, CPU, HTTP/1.1", "agent hit", "empty directory to ready", "agent, resident, idle"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("no %q in the table:\n%s", want, table)
 		}
@@ -73,13 +73,13 @@ func rounds(cpu ...time.Duration) (out []result) {
 func TestVerdict(t *testing.T) {
 	const us = time.Microsecond
 	fine := report{readyWall: time.Second, idleRSS: 1 << 20, agentRSS: 1 << 20, pairs: []*pair{
-		{name: "exchange", proto: http2, got: rounds(300*us, 100*us, 900*us), base: rounds(100*us, 50*us, 100*us)},
+		{name: exchange, proto: http2, got: rounds(300*us, 100*us, 900*us), base: rounds(100*us, 50*us, 100*us)},
 	}}
 	if err := fine.verdict(); err != nil {
 		t.Errorf("a median of 3 times the floor is refused: %v", err)
 	}
 	over := report{readyWall: 2 * time.Second, idleRSS: 90 << 20, agentRSS: 16 << 20, pairs: []*pair{
-		{name: "agent hit", proto: plain1, got: rounds(17 * us), base: rounds(10 * us)},
+		{name: agentHit, proto: plain1, got: rounds(17 * us), base: rounds(10 * us)},
 	}}
 	err := over.verdict()
 	for _, want := range []string{"agent hit", "ready after 2s", "idle server", "idle agent"} {
@@ -90,7 +90,7 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestRefusesBadBounds(t *testing.T) {
-	for _, args := range [][]string{{"-n", "0"}, {"-rounds", "21"}, {"-c", "1000"}, {"-nonsense"}, {"-podid", "/nonexistent/podid"}} {
+	for _, args := range [][]string{{"-n", "0"}, {"-rounds", "21"}, {"-c", "1000"}, {"-nonsense"}, {"-only", "nothing"}, {"-podid", "/nonexistent/podid"}} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%v: no error", args)
 		}

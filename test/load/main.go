@@ -3,9 +3,9 @@
 
 // Command load measures podid end to end and compares it with an empty
 // net/http handler in the same run. It owns the figures that README and
-// docs/operations/performance.md name: server CPU per exchange, agent CPU per
-// cache hit, time from an empty directory to ready, and resident memory when
-// idle. It starts the real binaries, speaks only the wire, stays on loopback,
+// docs/operations/performance.md name: server CPU per exchange and
+// per AssumeRole, agent CPU per cache hit, time from an empty directory to
+// ready, and resident memory when idle. It starts the real binaries, speaks only the wire, stays on loopback,
 // and is bounded in count and time. It refuses to report a round in which any
 // answer was not 200: a refusal is cheap and would flatter the figure.
 //
@@ -35,6 +35,7 @@ type options struct {
 	limit         time.Duration // of the whole run
 	check         bool
 	keep          bool
+	only          string // of the comparisons; empty: all
 }
 
 func main() {
@@ -58,6 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.requests, "n", 2500, "requests per round")
 	fs.IntVar(&o.rounds, "rounds", 5, "rounds per target and protocol")
 	fs.IntVar(&o.connections, "c", 16, "connections")
+	fs.StringVar(&o.only, "only", "", "measure only this comparison: exchange or AssumeRole")
 	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
 	fs.DurationVar(&o.limit, "limit", 4*time.Minute, "bound of the whole run")
 	fs.BoolVar(&o.check, "check", false, "fail when a figure is over its bound")
@@ -67,6 +69,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if o.requests < 1 || o.requests > 50_000 || o.rounds < 1 || o.rounds > 20 || o.connections < 1 || o.connections > 256 {
 		return errors.New("want 1 to 50000 requests, 1 to 20 rounds, 1 to 256 connections")
+	}
+	if o.only != "" && o.only != exchange && o.only != assumeRole {
+		return fmt.Errorf("-only %q: want %s or %s", o.only, exchange, assumeRole)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()

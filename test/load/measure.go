@@ -35,15 +35,20 @@ func measure(ctx context.Context, o options, note io.Writer) (rep *report, err e
 	}
 	defer func() { err = errors.Join(err, w.server.stop()) }()
 	rep.ready(w)
-	for _, proto := range []protocol{http1, http2} {
-		if err := w.compareExchange(ctx, o, proto, rep); err != nil {
-			return nil, err
+	for _, k := range []kind{{exchange, w.exchanges}, {assumeRole, w.assumes}} {
+		if o.only != "" && o.only != k.name {
+			continue
+		}
+		for _, proto := range []protocol{http1, http2} {
+			if err := w.compare(ctx, o, k, proto, rep); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if rep.loadRSS, err = w.server.rss(); err != nil {
 		return nil, err
 	}
-	if o.agent != "" {
+	if o.agent != "" && o.only == "" {
 		if err := w.compareHit(ctx, o, filepath.Join(dir, "agent"), rep); err != nil {
 			return nil, err
 		}
@@ -58,13 +63,26 @@ const floorTimes = 2
 // warmUp is what each target answers before the clock starts.
 func warmUp(n int) int { return min(500, n) }
 
-// compareExchange drives server and floor in turns with the same requests, so
-// that a change of the machine's mood meets both.
-func (w *world) compareExchange(ctx context.Context, o options, proto protocol, rep *report) (err error) {
+// The names of what is compared.
+const (
+	exchange   = "exchange"
+	assumeRole = "AssumeRole"
+	agentHit   = "agent hit"
+)
+
+// kind is requests of one kind, ready to be sent.
+type kind struct {
+	name string
+	make func(ctx context.Context, n int) ([]request, error)
+}
+
+// compare drives server and floor in turns with the same requests, so that a
+// change of the machine's mood meets both.
+func (w *world) compare(ctx context.Context, o options, k kind, proto protocol, rep *report) (err error) {
 	conns, floorConns := newPool(o.connections, proto), newPool(o.connections, proto)
 	defer conns.close()
 	defer floorConns.close()
-	first, err := w.exchanges(ctx, warmUp(o.requests))
+	first, err := k.make(ctx, warmUp(o.requests))
 	if err != nil {
 		return err
 	}
@@ -81,7 +99,7 @@ func (w *world) compareExchange(ctx context.Context, o options, proto protocol, 
 		return err
 	}
 	for range o.rounds {
-		requests, err := w.exchanges(ctx, o.requests)
+		requests, err := k.make(ctx, o.requests)
 		if err != nil {
 			return err
 		}
@@ -93,7 +111,7 @@ func (w *world) compareExchange(ctx context.Context, o options, proto protocol, 
 		if err != nil {
 			return err
 		}
-		rep.round("exchange", proto, got, least)
+		rep.round(k.name, proto, got, least)
 	}
 	return nil
 }
@@ -161,7 +179,7 @@ func (w *world) compareHit(ctx context.Context, o options, dir string, rep *repo
 		if err != nil {
 			return err
 		}
-		rep.round("agent hit", plain1, got, least)
+		rep.round(agentHit, plain1, got, least)
 	}
 	return nil
 }

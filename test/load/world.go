@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,9 @@ type world struct {
 	// nodeRole is the role of the agents, session one of its sessions.
 	nodeRole string
 	session  aws.Credentials
-	accounts []string
+	// plainRole trusts the account, as roles that users assume do.
+	plainRole string
+	accounts  []string
 
 	readyWall, readyCPU time.Duration
 	idleRSS             int64
@@ -134,6 +137,12 @@ func (w *world) furnish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.plainRole, err = w.role(ctx, "plain", statement("sts:AssumeRole", map[string]any{"AWS": account}, map[string]any{
+		"StringLike": map[string]any{"sts:RoleSessionName": "bench-*"},
+	}), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+	if err != nil {
+		return err
+	}
 	for i := range serviceAccounts {
 		name := fmt.Sprintf("app-%02d", i)
 		w.accounts = append(w.accounts, name)
@@ -217,7 +226,7 @@ func (w *world) exchanges(ctx context.Context, n int) ([]request, error) {
 	for i, token := range tokens {
 		body := []byte(`{"token":"` + token + `"}`)
 		path := "/clusters/" + cluster + "/assume-role-for-pod-identity"
-		r, err := w.sign(ctx, s, w.session, "eks-auth", path, body)
+		r, err := w.sign(ctx, s, w.session, "eks-auth", path, "application/json", body)
 		if err != nil {
 			return nil, err
 		}
@@ -226,12 +235,30 @@ func (w *world) exchanges(ctx context.Context, n int) ([]request, error) {
 	return out, nil
 }
 
-func (w *world) sign(ctx context.Context, s *v4.Signer, c aws.Credentials, service, path string, body []byte) (*http.Request, error) {
+// assumes signs n requests of a user who assumes a role.
+func (w *world) assumes(ctx context.Context, n int) ([]request, error) {
+	out := make([]request, n)
+	s := v4.NewSigner()
+	for i := range out {
+		form := url.Values{
+			"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {w.plainRole}, "RoleSessionName": {fmt.Sprintf("bench-%d", i)},
+		}
+		body := []byte(form.Encode())
+		r, err := w.sign(ctx, s, w.admin, "sts", "/", "application/x-www-form-urlencoded", body)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = request{method: r.Method, path: "/", host: r.Host, header: r.Header, body: body}
+	}
+	return out, nil
+}
+
+func (w *world) sign(ctx context.Context, s *v4.Signer, c aws.Credentials, service, path, content string, body []byte) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", content)
 	r.Header.Set("User-Agent", "podid-agent/bench")
 	sum := sha256.Sum256(body)
 	if err := s.SignHTTP(ctx, c, r, hex.EncodeToString(sum[:]), service, region, time.Now()); err != nil {
@@ -246,7 +273,7 @@ func (w *world) call(ctx context.Context, c aws.Credentials, service, path strin
 	if err != nil {
 		return err
 	}
-	r, err := w.sign(ctx, v4.NewSigner(), c, service, path, body)
+	r, err := w.sign(ctx, v4.NewSigner(), c, service, path, "application/json", body)
 	if err != nil {
 		return err
 	}
