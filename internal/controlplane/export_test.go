@@ -4,6 +4,8 @@
 package controlplane
 
 import (
+	"net/http"
+
 	"podid/internal/api/awsquery"
 	"podid/internal/api/restjson"
 )
@@ -16,3 +18,6 @@ func Surface() ([]restjson.Route, []awsquery.Service) {
 
 // Holdings says which table keeps an account from being deleted.
 var Holdings = holdings
+
+// Handler is what the listener serves.
+func (cp *ControlPlane) Handler() http.Handler { return cp.server.Handler() }

@@ -199,6 +199,9 @@ func (s *Server) newMetricsServer() *http.Server {
 	}
 }
 
+// Handler is what the listener serves, for callers that have a request already.
+func (s *Server) Handler() http.Handler { return s.main.Handler }
+
 // Addr is the address of the API's listener, with its real port.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 

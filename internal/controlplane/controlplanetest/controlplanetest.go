@@ -45,6 +45,8 @@ const (
 
 // ControlPlane is a running control plane.
 type ControlPlane struct {
+	Plane *controlplane.ControlPlane
+
 	Endpoint string
 	CAFile   string
 	// AccountID is the account that the clients below are of.
@@ -82,7 +84,7 @@ func Start(tb testing.TB, o Options) *ControlPlane {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- cp.Run(ctx) }()
-	c := &ControlPlane{tb: tb, now: o.Now, AccountID: Account, Endpoint: cp.Endpoint(), CAFile: cp.CAFile(), Dir: o.Dir}
+	c := &ControlPlane{Plane: cp, tb: tb, now: o.Now, AccountID: Account, Endpoint: cp.Endpoint(), CAFile: cp.CAFile(), Dir: o.Dir}
 	c.stop = func() {
 		if cancel == nil {
 			return
