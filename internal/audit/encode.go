@@ -6,6 +6,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -103,9 +104,41 @@ func (l *line) any(v any) {
 		l.raw("null")
 	case appender:
 		l.b = v.AppendJSON(l.b)
+	case string:
+		l.str(v)
+	case int:
+		l.b = strconv.AppendInt(l.b, int64(v), 10)
+	case map[string]string:
+		object(l, v, l.str)
+	case map[string]any:
+		object(l, v, l.any)
 	default:
 		l.marshal(v)
 	}
+}
+
+// object appends a map, its keys in order.
+func object[V any](l *line, m map[string]V, value func(V)) {
+	if m == nil {
+		l.raw("null")
+		return
+	}
+	var few [16]string
+	keys := few[:0]
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	l.raw("{")
+	for i, k := range keys {
+		if i > 0 {
+			l.raw(",")
+		}
+		l.str(k)
+		l.raw(":")
+		value(m[k])
+	}
+	l.raw("}")
 }
 
 // marshal appends encoding/json's form.

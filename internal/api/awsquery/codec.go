@@ -28,12 +28,12 @@ type Timestamp time.Time
 
 // MarshalText writes 2006-01-02T15:04:05Z.
 func (t Timestamp) MarshalText() ([]byte, error) {
-	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05Z"), nil
+	return appendTime(nil, time.Time(t)), nil
 }
 
 // codec writes the answers of one service; the zero codec writes errors that
 // belong to none.
-type codec struct{ service *Service }
+type codec struct{ service *service }
 
 func (c codec) namespace() string {
 	if c.service == nil {
@@ -44,6 +44,9 @@ func (c codec) namespace() string {
 
 // Result implements [call.Codec].
 func (c codec) Result(w http.ResponseWriter, requestID string, op call.Operation, result any) (int, error) {
+	if a, ok := result.(Appender); ok {
+		return c.appended(w, requestID, op, a)
+	}
 	var b bytes.Buffer
 	b.Grow(2048)
 	b.WriteString("<" + op.Name + `Response xmlns="` + c.namespace() + `">` + "\n")
@@ -92,9 +95,8 @@ func (c codec) exception(op call.Operation, f *fault.Error) Exception {
 
 func send(w http.ResponseWriter, requestID string, status int, body []byte) error {
 	h := w.Header()
-	h.Set("X-Amzn-Requestid", requestID)
-	h.Set("Content-Type", "text/xml")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	// The names are canonical: Set would look at every letter.
+	h["X-Amzn-Requestid"], h["Content-Type"], h["Content-Length"] = []string{requestID}, []string{"text/xml"}, []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, err := w.Write(body)
 	return err

@@ -24,6 +24,7 @@ const reasonMalformed = "malformed-form"
 // has read all it needs. A Form belongs to one request and one goroutine.
 type Form struct {
 	values map[string]string
+	lists  bool   // whether any name has a dot in it, as members of lists have
 	prefix string // of a list's member; "" for the whole form
 	err    *error
 }
@@ -52,6 +53,7 @@ func ParseForm(raw string) (*Form, error) {
 			return nil, malformed("the parameter %.64q is given twice", k)
 		}
 		f.values[k] = v
+		f.lists = f.lists || strings.Contains(k, ".")
 	}
 	return f, nil
 }
@@ -171,7 +173,7 @@ func (f *Form) List(name string) []*Form {
 			f.fail(malformed("%.64q is a value where a structure was expected", key))
 			return nil
 		}
-		out[i] = &Form{values: f.values, prefix: key + ".", err: f.err}
+		out[i] = &Form{values: f.values, lists: true, prefix: key + ".", err: f.err}
 	}
 	return out
 }
@@ -185,6 +187,9 @@ func (f *Form) members(name string) (n int, sent bool) {
 			f.fail(malformed("the parameter %.64q is a list: its members are %.64s.member.1 and so on", base, base))
 		}
 		sent = true
+	}
+	if !f.lists {
+		return 0, sent
 	}
 	seen := map[int]bool{}
 	for k := range f.values {

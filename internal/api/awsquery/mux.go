@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"podid/internal/api/call"
 	"podid/internal/fault"
@@ -50,7 +51,7 @@ type Service struct {
 func New(g *call.Gate, services ...Service) http.Handler {
 	m := &mux{gate: g, services: make(map[string]*service, len(services))}
 	for i := range services {
-		s := &service{Service: services[i], ops: make(map[string]*Operation, len(services[i].Operations))}
+		s := &service{Service: services[i], ops: make(map[string]*Operation, len(services[i].Operations)), buffers: newBuffers()}
 		for j := range s.Operations {
 			op := &s.Operations[j]
 			if _, dup := s.ops[op.Name]; dup {
@@ -66,7 +67,12 @@ func New(g *call.Gate, services ...Service) http.Handler {
 
 type service struct {
 	Service
-	ops map[string]*Operation
+	ops     map[string]*Operation
+	buffers *sync.Pool // of *XML
+}
+
+func newBuffers() *sync.Pool {
+	return &sync.Pool{New: func() any { return &XML{b: make([]byte, 0, 4096)} }}
 }
 
 type mux struct {
@@ -93,7 +99,7 @@ func (m *mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.refuse(w, r, body, scoped, action, err)
 		return
 	}
-	m.gate.ServeBody(w, r, body, nil, op.Operation, codec{&s.Service}, func(ctx context.Context, c *call.Call) (any, error) {
+	m.gate.ServeBody(w, r, body, nil, op.Operation, codec{s}, func(ctx context.Context, c *call.Call) (any, error) {
 		return op.Handle(ctx, c, form)
 	})
 }
@@ -128,7 +134,7 @@ func (m *mux) refuse(w http.ResponseWriter, r *http.Request, body []byte, s *ser
 	op := call.Operation{Name: cut(action, 128)}
 	c := codec{}
 	if s != nil {
-		op.Service, op.Source, c.service = s.Name, s.Name+".amazonaws.com", &s.Service
+		op.Service, op.Source, c.service = s.Name, s.Name+".amazonaws.com", s
 	}
 	m.gate.ServeBody(w, r, body, err, op, c, nil)
 }

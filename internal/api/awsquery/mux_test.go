@@ -252,7 +252,7 @@ func TestNewRefusesTwins(t *testing.T) {
 }
 
 func BenchmarkResult(b *testing.B) {
-	c := codec{&Service{Namespace: "https://sts.amazonaws.com/doc/2011-06-15/"}}
+	c := codec{&service{Service: Service{Namespace: "https://sts.amazonaws.com/doc/2011-06-15/"}}}
 	res := &result{Name: strings.Repeat("t", 700), When: Timestamp(time.Unix(1700000000, 0))}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -114,6 +114,29 @@ type assumed struct {
 	tokenSizes
 }
 
+// AppendXML writes what encoding/xml makes of the members above.
+func (a *assumed) AppendXML(x *awsquery.XML) {
+	x.Optional("SubjectFromWebIdentityToken", a.SubjectFromWebIdentityToken)
+	x.Optional("Audience", a.Audience)
+	x.Structure("AssumedRoleUser", func() {
+		x.String("AssumedRoleId", a.AssumedRoleUser.AssumedRoleID)
+		x.String("Arn", a.AssumedRoleUser.Arn)
+	})
+	x.Structure("Credentials", func() {
+		x.String("AccessKeyId", a.Credentials.AccessKeyID)
+		x.String("SecretAccessKey", a.Credentials.SecretAccessKey)
+		x.String("SessionToken", a.Credentials.SessionToken)
+		x.Time("Expiration", time.Time(a.Credentials.Expiration))
+	})
+	x.Optional("Provider", a.Provider)
+	x.Optional("SourceIdentity", a.SourceIdentity)
+	if a.PackedPolicySize != 0 {
+		x.Int("PackedPolicySize", a.PackedPolicySize)
+	}
+	x.Int("SessionTokenSize", a.SessionTokenSize)
+	x.Int("SessionTokenUtilization", a.SessionTokenUtilization)
+}
+
 func encode(a *sts.Assumed) *assumed {
 	return &assumed{
 		AssumedRoleUser: assumedRoleUser{a.Session.AssumedRoleID(), a.Session.ARN()},
@@ -219,6 +242,13 @@ type callerIdentity struct {
 	Arn     string
 	UserID  string `xml:"UserId"`
 	Account string
+}
+
+// AppendXML writes what encoding/xml makes of the members above.
+func (c *callerIdentity) AppendXML(x *awsquery.XML) {
+	x.String("Arn", c.Arn)
+	x.String("UserId", c.UserID)
+	x.String("Account", c.Account)
 }
 
 func (a api) getCallerIdentity(_ context.Context, c *call.Call, _ *awsquery.Form) (any, error) {
