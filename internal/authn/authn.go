@@ -64,6 +64,8 @@ type Authenticator struct {
 	Skew     time.Duration // 5 min by default
 	Account  string        // the installation's first; of keys that do not name theirs
 	Region   string
+
+	opened openedKeys
 }
 
 // Authenticate implements the wire's need: the signature of r over a body
@@ -221,14 +223,14 @@ func (a *Authenticator) userOf(r store.Reader, accessKeyID string) (iam.Caller, 
 		if !k.Active {
 			return iam.Caller{}, secret.String{}, unknownKey("access-key-inactive")
 		}
-		raw, err := a.Sealer.Open(k.Sealed, iam.KeyAAD(scope, id, k.ID))
+		secretKey, err := a.opened.open(a.Sealer, k.ID, k.Sealed, iam.KeyAAD(scope, id, k.ID))
 		if err != nil {
 			return iam.Caller{}, secret.String{}, &fault.Error{Kind: fault.Internal, Reason: "access-key-unreadable", Err: err}
 		}
 		return iam.Caller{
 			Kind: iam.CallerUser, Partition: user.Partition, Account: user.Account, ARN: user.ARN(), UserID: user.ID,
 			AccessKeyID: k.ID, User: user,
-		}, secret.New(string(raw)), nil
+		}, secretKey, nil
 	}
 	return iam.Caller{}, secret.String{}, unknownKey("access-key-unknown")
 }
