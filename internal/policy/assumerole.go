@@ -122,11 +122,17 @@ func (a *AssumeRole) Explain() []ActionExplanation {
 	return out
 }
 
-// each visits the request's actions. The context is built in the order common
-// keys, tags, keys of the first action, and cut back between actions, because a
-// key that does not belong to an action is absent for it. limit leaves out keys
-// that no document names.
-func (a *AssumeRole) each(limit bool, visit func(*Input)) {
+// OpenCallerContext gives CallerContext an empty context that keeps only the
+// keys that a document of the request names. The documents are set before.
+func (a *AssumeRole) OpenCallerContext() *Context {
+	in := a.input()
+	a.CallerContext = &Context{}
+	a.CallerContext.Limit(&in)
+	return a.CallerContext
+}
+
+// input is what all actions of the request have in common.
+func (a *AssumeRole) input() Input {
 	in := Input{
 		Principal: a.Caller, Action: a.Action, Resource: a.RoleARN, ResourceAccount: a.RoleAccount,
 		Identity: a.Identity, Boundary: a.Boundary, Session: a.Session, HasSession: a.HasSession,
@@ -144,6 +150,15 @@ func (a *AssumeRole) each(limit bool, visit func(*Input)) {
 	if in.ResourceAccount == "" {
 		in.ResourceAccount = arnAccount(a.RoleARN)
 	}
+	return in
+}
+
+// each visits the request's actions. The context is built in the order common
+// keys, tags, keys of the first action, and cut back between actions, because a
+// key that does not belong to an action is absent for it. limit leaves out keys
+// that no document names.
+func (a *AssumeRole) each(limit bool, visit func(*Input)) {
+	in := a.input()
 	ctx := &a.ctx
 	ctx.Reset()
 	if limit {

@@ -147,9 +147,8 @@ func (s *Service) Request(ctx context.Context, r store.Reader, g *Grant) (*polic
 	if err != nil {
 		return nil, err
 	}
-	req.CallerContext = &policy.Context{}
-	s.Callers.CallerKeys(ctx, req.CallerContext, b.Caller)
 	req.Identity, req.Boundary, req.Session, req.HasSession = b.Identity, b.Boundary, b.Session, b.HasSession
+	s.Callers.CallerKeys(ctx, req.OpenCallerContext(), b.Caller)
 	return req, nil
 }
 
