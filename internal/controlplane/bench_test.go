@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -30,9 +31,9 @@ func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // received is a signed request as the listener hands it to the handler.
-func received(b *testing.B, p aws.CredentialsProvider, service, path, content string, body []byte) *http.Request {
+func received(b *testing.B, p aws.CredentialsProvider, service, url, content string, body []byte) *http.Request {
 	b.Helper()
-	r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "https://localhost"+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -49,9 +50,18 @@ func received(b *testing.B, p aws.CredentialsProvider, service, path, content st
 	return r
 }
 
-// BenchmarkRequest is all that a request costs in the handler, audit included:
-// what is left out is net/http, TLS and the system calls of the connection.
-func BenchmarkRequest(b *testing.B) {
+// some is how many requests of a kind are made before the clock starts.
+const some = 64
+
+// traffic is requests of one kind.
+type traffic struct {
+	name, service, path, content string
+	who                          aws.CredentialsProvider
+	bodies                       [some][]byte
+}
+
+// busy is a control plane with the requests that it gets most.
+func busy(b *testing.B) (*controlplanetest.ControlPlane, []*traffic) {
 	cp := controlplanetest.Start(b, controlplanetest.Options{})
 	cl := cp.Register("my-cluster", nil)
 	node := cl.Node(cl.NodeRole(), "node-1")
@@ -59,32 +69,36 @@ func BenchmarkRequest(b *testing.B) {
 	plain := cp.Role("plain", controlplanetest.Document(map[string]any{
 		"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": map[string]any{"AWS": controlplanetest.Account},
 	}))
-	const some = 64
-	var exchanges, assumes [some][]byte
+	exchange := &traffic{name: "exchange", service: "eks-auth", path: "/clusters/my-cluster/assume-role-for-pod-identity", content: "application/json", who: node}
+	assume := &traffic{name: "AssumeRole", service: "sts", path: "/", content: "application/x-www-form-urlencoded", who: cp.Admin}
 	for i := range some {
 		token := cl.Token(controlplanetest.Pod{Name: fmt.Sprintf("p-%d", i), Node: "node-1"})
-		exchanges[i] = []byte(`{"token":"` + token + `"}`)
-		assumes[i] = []byte(url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {plain}, "RoleSessionName": {fmt.Sprintf("bench-%d", i)}}.Encode())
+		exchange.bodies[i] = []byte(`{"token":"` + token + `"}`)
+		assume.bodies[i] = []byte(url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {plain}, "RoleSessionName": {fmt.Sprintf("bench-%d", i)}}.Encode())
 	}
-	for _, c := range []struct {
-		name, service, path, content string
-		who                          aws.CredentialsProvider
-		bodies                       [some][]byte
-	}{
-		{"exchange", "eks-auth", "/clusters/my-cluster/assume-role-for-pod-identity", "application/json", node, exchanges},
-		{"AssumeRole", "sts", "/", "application/x-www-form-urlencoded", cp.Admin, assumes},
-	} {
+	return cp, []*traffic{exchange, assume}
+}
+
+func (c *traffic) requests(b *testing.B, base string) (out [some]*http.Request) {
+	for i, body := range c.bodies {
+		out[i] = received(b, c.who, c.service, base+c.path, c.content, body)
+	}
+	return out
+}
+
+// BenchmarkRequest is all that a request costs in the handler, audit included:
+// what is left out is net/http, TLS and the system calls of the connection.
+func BenchmarkRequest(b *testing.B) {
+	cp, kinds := busy(b)
+	h := cp.Plane.Handler()
+	for _, c := range kinds {
 		b.Run(c.name, func(b *testing.B) {
-			var requests [some]*http.Request
-			for i, body := range c.bodies {
-				requests[i] = received(b, c.who, c.service, c.path, c.content, body)
-			}
-			h := cp.Plane.Handler()
+			requests := c.requests(b, "https://localhost")
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
 				r := requests[i%some].Clone(b.Context())
-				r.Body, r.RequestURI = readCloser{bytes.NewReader(c.bodies[i%some])}, c.path
+				r.Body, r.RequestURI = io.NopCloser(bytes.NewReader(c.bodies[i%some])), c.path
 				w := &discard{header: http.Header{}}
 				if h.ServeHTTP(w, r); w.status != http.StatusOK {
 					b.Fatalf("status %d", w.status)
@@ -95,6 +109,37 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-type readCloser struct{ *bytes.Reader }
-
-func (readCloser) Close() error { return nil }
+// BenchmarkListener is the same over TLS, client included: it is what the
+// profile is taken from that the compiler optimises podid by (make profile).
+func BenchmarkListener(b *testing.B) {
+	cp, kinds := busy(b)
+	for _, h2 := range []bool{false, true} {
+		tr := cp.HTTP.Transport.(*http.Transport).Clone()
+		tr.Protocols = new(http.Protocols)
+		tr.Protocols.SetHTTP1(!h2)
+		tr.Protocols.SetHTTP2(h2)
+		client := &http.Client{Transport: tr}
+		for _, c := range kinds {
+			b.Run(fmt.Sprintf("%s/h2=%v", c.name, h2), func(b *testing.B) {
+				requests := c.requests(b, cp.Endpoint)
+				i := 0
+				for b.Loop() {
+					r := requests[i%some].Clone(b.Context())
+					r.Body = io.NopCloser(bytes.NewReader(c.bodies[i%some]))
+					resp, err := client.Do(r)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err = io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+						b.Fatal(resp.Status, err)
+					}
+					if err := resp.Body.Close(); err != nil {
+						b.Fatal(err)
+					}
+					i++
+				}
+			})
+		}
+		client.CloseIdleConnections()
+	}
+}
