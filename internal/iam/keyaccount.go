@@ -13,7 +13,7 @@ func AccountOfKey(keyID string) string {
 		return ""
 	}
 	raw, err := base32ID.DecodeString(keyID[len(prefixKey):])
-	if err != nil {
+	if err != nil || len(raw) != 10 { // the decoder skips line ends
 		return ""
 	}
 	n := uint64(0)

@@ -6,6 +6,8 @@ package iam
 import (
 	"crypto/rand"
 	"testing"
+
+	"podid/internal/arn"
 )
 
 func TestAccountOfKey(t *testing.T) {
@@ -18,9 +20,21 @@ func TestAccountOfKey(t *testing.T) {
 	for name, keyID := range map[string]string{
 		"empty": "", "short": "AKIA", "no base32": "AKIA01890189018901890", "lower case": "AKIAabcdabcdabcdabcd",
 		"beyond 12 digits": "AKIA7777777777777777", "too long": "AKIAAAAAAAAAAAAAAAAAAAAA",
+		"line ends": "AKIA\n\nAAAAAAAAAAAAAA",
 	} {
 		if got := AccountOfKey(keyID); got != "" {
 			t.Errorf("%s: account %q", name, got)
 		}
 	}
+}
+
+func FuzzAccountOfKey(f *testing.F) {
+	for _, s := range []string{"", "AKIAIOSFODNN7EXAMPLE", "ASIA7777777777777777", "AKIA\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, keyID string) {
+		if got := AccountOfKey(keyID); got != "" && !arn.IsAccount(got) {
+			t.Errorf("AccountOfKey(%q) = %q", keyID, got)
+		}
+	})
 }
