@@ -93,7 +93,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a member twice", "account: 1\naccount: 2", "account"},
 		{"no cases", "roles: {}", "no cases"},
 		{"an unknown document", "roles: {app: {identity: nowhere.json}}\ncases: []", `"nowhere.json" names no document and no file`},
-		{"a managed policy", "roles: {app: {identity: 'arn:aws:iam::aws:policy/ReadOnlyAccess'}}\ncases: []", "test with --against"},
+		{"a managed policy", "roles: {app: {identity: 'arn:aws:iam::aws:policy/ReadOnlyAccess'}}\ncases: []", "with --against the role needs no documents"},
 		{"a malformed document", "roles:\n  app:\n    identity:\n      Statement: {Effect: Allow, Action: GetObject, Resource: '*'}\ncases: []", "x_test.yaml:4:7: role app identity (identity policy): Actions/Conditions must be prefaced by a vendor"},
 		{"a trust policy with a resource", "roles: {app: {trust: {Statement: {Effect: Allow, Principal: '*', Action: 'sts:AssumeRole', Resource: '*'}}}}\ncases: []", "Has prohibited field Resource."},
 		{"no ARN of a role", "roles: {app: {arn: 'arn:aws:iam::111122223333:user/app'}}\ncases: []", "is not the ARN of a role"},

@@ -199,7 +199,7 @@ func (r *reader) text(n *source.Node, label string) (text, bool) {
 		return t, true
 	}
 	if strings.HasPrefix(n.Text, "arn:") {
-		r.fail(n.Pos, "%s: the document of %s is not in this file: name a file that holds it, or test with --against", label, n.Text)
+		r.fail(n.Pos, "%s: the document of %s is not here: name a file that holds it; with --against the role needs no documents in this file", label, n.Text)
 		return text{}, false
 	}
 	return r.textOfFile(n)
