@@ -46,7 +46,7 @@ type importVersion struct {
 }
 
 // UnmarshalJSON reads AWS' member names.
-func (p *importPolicy) UnmarshalJSON(raw []byte) error {
+func (in *importPolicy) UnmarshalJSON(raw []byte) error {
 	var w struct {
 		PolicyName        string
 		PolicyID          string `json:"PolicyId"`
@@ -66,9 +66,9 @@ func (p *importPolicy) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return err
 	}
-	*p = importPolicy{w.PolicyName, w.PolicyID, w.ARN, w.Path, w.DefaultVersionID, w.Description, w.CreateDate, w.UpdateDate, nil}
+	*in = importPolicy{w.PolicyName, w.PolicyID, w.ARN, w.Path, w.DefaultVersionID, w.Description, w.CreateDate, w.UpdateDate, nil}
 	for _, v := range w.PolicyVersionList {
-		p.Versions = append(p.Versions, importVersion(v))
+		in.Versions = append(in.Versions, importVersion(v))
 	}
 	return nil
 }
