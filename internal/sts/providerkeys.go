@@ -25,6 +25,7 @@ import (
 const (
 	freshKeys = 15 * time.Minute
 	oldKeys   = 24 * time.Hour
+	patience  = time.Second // with a provider whose last keys are still good
 )
 
 // ProviderKeys fetches and keeps the keys of OIDC providers, in memory: each
@@ -45,6 +46,8 @@ type ProviderKeys struct {
 type providerKeys struct {
 	providerID  string
 	thumbprints []string
+	fetch       func(ctx context.Context, issuer string, thumbprints []string) ([]byte, error)
+	now         func() time.Time
 	source      *jwks.Source
 
 	mu      sync.Mutex
@@ -61,12 +64,9 @@ func (k *ProviderKeys) of(p *iam.OIDCProvider) (*providerKeys, error) {
 	if e, ok := k.known[p.ARN()]; ok && e.providerID == p.ID && slices.Equal(e.thumbprints, p.Thumbprints) {
 		return e, nil
 	}
-	e := &providerKeys{providerID: p.ID, thumbprints: slices.Clone(p.Thumbprints)}
+	e := &providerKeys{providerID: p.ID, thumbprints: slices.Clone(p.Thumbprints), fetch: k.Fetch, now: k.Now}
 	var err error
-	e.source, err = jwks.NewSource(p.Issuer(), discoverer{k.Fetch, e.thumbprints}, jwks.SourceOptions{Now: k.Now, Check: func(raw []byte) error {
-		_, err := verifyingKeys(raw)
-		return err
-	}})
+	e.source, err = jwks.NewSource(p.Issuer(), e, jwks.SourceOptions{Now: k.Now, Check: e.keep})
 	if err != nil {
 		return nil, fmt.Errorf("make key source of %s: %w", p.ARN(), err)
 	}
@@ -77,15 +77,27 @@ func (k *ProviderKeys) of(p *iam.OIDCProvider) (*providerKeys, error) {
 	return e, nil
 }
 
-// discoverer fetches for a jwks.Source.
-type discoverer struct {
-	fetch       func(ctx context.Context, issuer string, thumbprints []string) ([]byte, error)
-	thumbprints []string
+// Discover implements jwks.Discoverer.
+func (e *providerKeys) Discover(ctx context.Context, issuer string) (raw []byte, uri string, err error) {
+	raw, err = e.fetch(ctx, issuer, e.thumbprints)
+	if err != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.failed = err
+	}
+	return raw, "", err
 }
 
-func (d discoverer) Discover(ctx context.Context, issuer string) (raw []byte, uri string, err error) {
-	raw, err = d.fetch(ctx, issuer, d.thumbprints)
-	return raw, "", err
+// keep keeps what was fetched, also when nobody waits for it any more.
+func (e *providerKeys) keep(raw []byte) error {
+	keys, err := verifyingKeys(raw)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failed = err; err != nil {
+		return err
+	}
+	e.keys, e.fetched = keys, e.now()
+	return nil
 }
 
 // verify checks a token's signature with the provider's keys and returns its
@@ -96,19 +108,25 @@ func (k *ProviderKeys) verify(ctx context.Context, p *iam.OIDCProvider, token st
 		return nil, err
 	}
 	keys, age := e.current(k.Now())
-	if keys == nil || age >= freshKeys {
-		fetched, err := e.refresh(ctx, k.Now)
-		switch {
-		case err == nil:
-			keys = fetched
-		case keys == nil || age >= oldKeys:
+	switch {
+	case keys == nil || age >= oldKeys:
+		if keys, err = e.refresh(ctx); err != nil {
 			return nil, keysFault(p, err)
+		}
+	case age >= freshKeys:
+		// There are keys to go on with: a provider that does not answer may not
+		// hold everybody up. What it answers later counts from then on.
+		soon, cancel := context.WithTimeout(ctx, patience)
+		fetched, err := e.refresh(soon)
+		cancel()
+		if err == nil {
+			keys = fetched
 		}
 	}
 	payload, err := checkSignature(keys, token)
 	var unknown *jwt.UnknownKeyError
 	if errors.As(err, &unknown) {
-		if fetched, ferr := e.refresh(ctx, k.Now); ferr == nil {
+		if fetched, ferr := e.refresh(ctx); ferr == nil {
 			payload, err = checkSignature(fetched, token)
 		}
 	}
@@ -126,26 +144,21 @@ func (e *providerKeys) current(now time.Time) (keys *jwt.KeySet, age time.Durati
 
 // refresh fetches, unless that was done too recently: then the error is that
 // of the last fetch, or says so.
-func (e *providerKeys) refresh(ctx context.Context, now func() time.Time) (*jwt.KeySet, error) {
-	raw, err := e.source.Refresh(ctx)
+func (e *providerKeys) refresh(ctx context.Context) (*jwt.KeySet, error) {
+	_, err := e.source.Refresh(ctx)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if errors.Is(err, jwks.ErrTooSoon) && e.failed != nil {
+	switch {
+	case errors.Is(err, jwks.ErrTooSoon) && e.failed != nil:
 		return nil, e.failed
-	}
-	if err != nil {
-		if !errors.Is(err, jwks.ErrTooSoon) && ctx.Err() == nil {
-			e.failed = err
-		}
+	case err != nil:
 		return nil, err
 	}
-	keys, err := verifyingKeys(raw)
-	if err != nil {
-		return nil, err
-	}
-	e.keys, e.fetched, e.failed = keys, now(), nil
-	return keys, nil
+	return e.keys, nil
 }
+
+// errKeySet: what a provider publishes as its keys cannot be used.
+var errKeySet = errors.New("key set cannot be used")
 
 // verifyingKeys reads the RSA and EC keys of a key set. Providers publish
 // keys of other kinds beside them, which AWS does not take either.
@@ -154,7 +167,7 @@ func verifyingKeys(raw []byte) (*jwt.KeySet, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(raw, &set); err != nil {
-		return nil, fmt.Errorf("read key set: %w", err)
+		return nil, fmt.Errorf("%w: %w", errKeySet, err)
 	}
 	set.Keys = slices.DeleteFunc(set.Keys, func(key json.RawMessage) bool {
 		var k struct {
@@ -164,9 +177,13 @@ func verifyingKeys(raw []byte) (*jwt.KeySet, error) {
 	})
 	rest, err := json.Marshal(set)
 	if err != nil {
-		return nil, fmt.Errorf("read key set: %w", err)
+		return nil, fmt.Errorf("%w: %w", errKeySet, err)
 	}
-	return jwt.ParseKeySet(rest)
+	keys, err := jwt.ParseKeySet(rest)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errKeySet, err)
+	}
+	return keys, nil
 }
 
 // checkSignature takes the algorithms that AWS takes: RS256/384/512 and
@@ -184,7 +201,7 @@ func keysFault(p *iam.OIDCProvider, err error) error {
 	switch {
 	case errors.Is(err, jwks.ErrThumbprint):
 		return fault.New(fault.InvalidToken, "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint").WithReason("idp-thumbprint").Because(err)
-	case errors.Is(err, jwks.ErrIssuer), errors.Is(err, jwks.ErrOrigin), errors.Is(err, jwks.ErrDocument), errors.Is(err, jwks.ErrTooLarge), errors.Is(err, jwks.ErrURL):
+	case errors.Is(err, jwks.ErrIssuer), errors.Is(err, jwks.ErrOrigin), errors.Is(err, jwks.ErrDocument), errors.Is(err, jwks.ErrTooLarge), errors.Is(err, jwks.ErrURL), errors.Is(err, errKeySet):
 		return noVerificationKey("idp-document").Because(err)
 	}
 	return fault.New(fault.IdPUnavailable, "Could not retrieve the keys of the identity provider https://%s: it cannot be reached. Try again.", p.URL).WithReason("idp-unreachable").Because(err)

@@ -255,15 +255,20 @@ func TestProviderKeys(t *testing.T) {
 	p.ahead += jwks.MinInterval
 	want("document", ask(p.token(t, nil)), fault.InvalidToken, "idp-document", 7)
 	p.failing = nil
+	p.ahead += jwks.MinInterval
+	signed, kept := p.token(t, nil), maps.Clone(p.keys)
+	clear(p.keys)
+	want("no usable key", ask(signed), fault.InvalidToken, "idp-document", 8)
+	p.keys = kept
 	p.Thumbprints = []string{strings.Repeat("a", 40)}
 	p.put()
-	want("other thumbprints", ask(p.token(t, nil)), 0, "", 8)
+	want("other thumbprints", ask(p.token(t, nil)), 0, "", 9)
 	good := p.token(t, nil)
-	want("tampered", ask(good[:len(good)-4]+"AAAA"), fault.InvalidToken, "token-signature", 8)
+	want("tampered", ask(good[:len(good)-4]+"AAAA"), fault.InvalidToken, "token-signature", 9)
 	p.w.Update(func(tx *store.Tx) {
 		iam.OIDCProviders.Delete(tx, store.Scope{Account: roomstest.Account, Region: store.Global}, p.URL)
 	})
-	want("deleted", ask(good), fault.InvalidToken, "token-issuer", 8)
+	want("deleted", ask(good), fault.InvalidToken, "token-issuer", 9)
 }
 
 // TestProviderBesideCluster: a provider may be registered for the issuer of a
