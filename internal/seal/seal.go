@@ -57,6 +57,13 @@ func derive(secret, salt []byte, info string) [keySize]byte {
 	return hmacSHA256(prk[:], append(append(buf[:0], info...), 1))
 }
 
+// expand returns 32 bytes of HKDF-Expand alone, whose info is text and salt. A
+// secret of 32 random bytes needs no extraction (RFC 5869, section 3.3).
+func expand(secret []byte, info string, salt []byte) [keySize]byte {
+	var buf [64]byte
+	return hmacSHA256(secret, append(append(append(buf[:0], info...), salt...), 1))
+}
+
 // hmacSHA256 is RFC 2104 on the stack, for keys of at most one block.
 func hmacSHA256(key, message []byte) [sha256.Size]byte {
 	var stack [2 * sha256.BlockSize]byte

@@ -15,12 +15,16 @@ import (
 )
 
 const (
-	tokenVersion = 1
-	tokenHeader  = 1 + 4 + saltSize
-	secretBytes  = 30 // 40 base64 characters, as AWS' secret access keys have
+	// Version 2 differs from 1 in how its keys are derived, in half the time.
+	tokenVersion1 = 1
+	tokenVersion  = 2
+	tokenHeader   = 1 + 4 + saltSize
+	secretBytes   = 30 // 40 base64 characters, as AWS' secret access keys have
 
-	infoToken  = "token/v1"
-	infoSecret = "secret/v1"
+	infoToken1  = "token/v1"
+	infoSecret1 = "secret/v1"
+	infoToken   = "token/v2"
+	infoSecret  = "secret/v2"
 
 	accessKeyPrefix = "ASIA"
 	longLivedPrefix = "AKIA"
@@ -105,14 +109,14 @@ func SealToken(k TokenKey, random io.Reader, accountID string, aad, payload []by
 		return Sealed{}, err
 	}
 	accessKeyID := accessKeyID(account, salt)
-	key := derive(k.k.token[:], salt, infoToken)
+	key := k.subkey(tokenVersion, salt)
 	aead, err := gcm(key[:])
 	if err != nil {
 		return Sealed{}, err
 	}
 	var nonce [12]byte
 	raw = aead.Seal(raw, nonce[:], payload, tokenAAD(raw, accessKeyID, aad))
-	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(salt), Token: base64.StdEncoding.EncodeToString(raw)}, nil
+	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(tokenVersion, salt), Token: base64.StdEncoding.EncodeToString(raw)}, nil
 }
 
 // TokenKeyID returns the id of the key that a token claims to be sealed under.
@@ -124,7 +128,7 @@ func TokenKeyID(token string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	if head[0] != tokenVersion {
+	if !tokenKnown(head[0]) {
 		return 0, ErrVersion
 	}
 	return binary.BigEndian.Uint32(head[1:]), nil
@@ -141,7 +145,7 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 	if err != nil {
 		return nil, "", err
 	}
-	if len(raw) == 0 || raw[0] != tokenVersion {
+	if len(raw) == 0 || !tokenKnown(raw[0]) {
 		return nil, "", ErrVersion
 	}
 	if len(raw) < tokenHeader+tagSize {
@@ -151,33 +155,48 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 		return nil, "", ErrOtherKey
 	}
 	salt := raw[5:tokenHeader]
-	key := derive(k.k.token[:], salt, infoToken)
+	key := k.subkey(raw[0], salt)
 	aead, err := gcm(key[:])
 	if err != nil {
 		return nil, "", err
 	}
 	var nonce [12]byte
-	payload, err = aead.Open(nil, nonce[:], raw[tokenHeader:], tokenAAD(raw, accessKeyID, aad))
+	payload, err = aead.Open(raw[tokenHeader:tokenHeader], nonce[:], raw[tokenHeader:], tokenAAD(raw, accessKeyID, aad)) // in place
 	if err != nil {
 		return nil, "", ErrNotAuthentic
 	}
-	return payload, k.secretAccessKey(salt), nil
+	return payload, k.secretAccessKey(raw[0], salt), nil
 }
+
+// canonical takes one spelling of what it decodes.
+var canonical = base64.StdEncoding.Strict()
 
 // decodeToken takes canonical standard base64 only: one token has one spelling.
 func decodeToken(token string) ([]byte, error) {
 	if strings.IndexByte(token, '\r') >= 0 || strings.IndexByte(token, '\n') >= 0 { // the decoder would skip them
 		return nil, ErrMalformed
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(token)
+	raw, err := canonical.DecodeString(token)
 	if err != nil {
 		return nil, ErrMalformed
 	}
 	return raw, nil
 }
 
-func (k TokenKey) secretAccessKey(salt []byte) string {
-	raw := derive(k.k.secret[:], salt, infoSecret)
+func tokenKnown(version byte) bool { return version == tokenVersion || version == tokenVersion1 }
+
+func (k TokenKey) subkey(version byte, salt []byte) [keySize]byte {
+	if version == tokenVersion1 {
+		return derive(k.k.token[:], salt, infoToken1)
+	}
+	return expand(k.k.token[:], infoToken, salt)
+}
+
+func (k TokenKey) secretAccessKey(version byte, salt []byte) string {
+	raw := expand(k.k.secret[:], infoSecret, salt)
+	if version == tokenVersion1 {
+		raw = derive(k.k.secret[:], salt, infoSecret1)
+	}
 	return base64.StdEncoding.EncodeToString(raw[:secretBytes])
 }
 

@@ -129,19 +129,39 @@ func flags(s *Session) byte {
 	return 0
 }
 
-// reader takes fields off; after the first fault every field is empty.
+// reader takes fields off; after the first fault every field is empty. It reads
+// a string, so that texts are parts of it and cost no memory of their own.
 type reader struct {
-	b   []byte
+	b   string
 	bad bool
 }
 
+func (r *reader) fail() { r.b, r.bad = "", true }
+
 func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.b, r.bad = nil, true
-		return 0
+	var v uint64
+	for i := 0; i < len(r.b) && i < binary.MaxVarintLen64; i++ {
+		c := r.b[i]
+		if c < 0x80 {
+			if i == binary.MaxVarintLen64-1 && c > 1 {
+				break // more than 64 bits
+			}
+			r.b = r.b[i+1:]
+			return v | uint64(c)<<(7*i)
+		}
+		v |= uint64(c&0x7f) << (7 * i)
 	}
-	r.b = r.b[n:]
+	r.fail()
+	return 0
+}
+
+// int undoes the zigzag of binary.AppendVarint.
+func (r *reader) int() int64 {
+	u := r.uint()
+	v := int64(u >> 1)
+	if u&1 != 0 {
+		v = ^v
+	}
 	return v
 }
 
@@ -158,25 +178,19 @@ func (r *reader) byte() byte {
 func (r *reader) str() string {
 	n := r.uint()
 	if n > uint64(len(r.b)) {
-		r.b, r.bad = nil, true
+		r.fail()
 		return ""
 	}
-	s := string(r.b[:n])
+	s := r.b[:n]
 	r.b = r.b[n:]
 	return s
 }
 
 func (r *reader) time() time.Time {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.b, r.bad = nil, true
-		return time.Time{}
+	if v := r.int(); v != 0 {
+		return time.UnixMilli(v).UTC()
 	}
-	r.b = r.b[n:]
-	if v == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(v).UTC()
+	return time.Time{}
 }
 
 func (r *reader) tag() Tag {
@@ -198,7 +212,7 @@ func (r *reader) tag() Tag {
 func (r *reader) count() int {
 	n := r.uint()
 	if n > uint64(len(r.b)) {
-		r.b, r.bad = nil, true
+		r.fail()
 		return 0
 	}
 	return int(n)
@@ -223,7 +237,7 @@ func (r *reader) lineage(s *Session) {
 }
 
 func decode(b []byte) (*Session, error) {
-	r := &reader{b: b}
+	r := reader{b: string(b)}
 	version := r.byte()
 	if version != payloadVersion && version != payloadLineage {
 		return nil, fmt.Errorf("%w: version %d, this release reads %d and %d", errPayload, version, payloadVersion, payloadLineage)
