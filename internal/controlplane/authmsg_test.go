@@ -165,3 +165,33 @@ func TestNoMessageForStrangers(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestMessagesAcrossAccounts: a message is read in the account of the caller
+// who was refused, and holds nothing of another account's policies; whether a
+// role is there is not told by it either.
+func TestMessagesAcrossAccounts(t *testing.T) {
+	t.Parallel()
+	a := controlplanetest.Start(t, controlplanetest.Options{})
+	b := a.NewAccount(otherAccount)
+	b.Role("there", trusting("arn:aws:iam::"+otherAccount+":root", nil))
+	caller := a.User("caller", controlplanetest.Document(allow("sts:AssumeRole", "*", nil)))
+	var texts []string
+	for _, role := range []string{"there", "gone1"} {
+		_, err := stsAs(a, caller).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + otherAccount + ":role/" + role), RoleSessionName: aws.String("s1")})
+		message := messageOf(t, err)
+		_, err = b.STS().DecodeAuthorizationMessage(t.Context(), &sts.DecodeAuthorizationMessageInput{EncodedMessage: &message})
+		wantAPIError(t, err, "InvalidAuthorizationMessageException", "")
+		out, err := a.STS().DecodeAuthorizationMessage(t.Context(), &sts.DecodeAuthorizationMessageInput{EncodedMessage: &message})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, _ := strings.Cut(strings.ReplaceAll(*out.DecodedMessage, role, "ROLE"), `"podid":{"time"`)
+		texts = append(texts, text)
+		if strings.Contains(*out.DecodedMessage, `"reason"`) {
+			t.Errorf("says why: %s", *out.DecodedMessage)
+		}
+	}
+	if texts[0] != texts[1] {
+		t.Errorf("%s\ndiffers from\n%s", texts[0], texts[1])
+	}
+}
