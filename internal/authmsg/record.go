@@ -79,22 +79,22 @@ func (m *record) fill(x *policy.Explanation) {
 	m.Request = takePairs(&room, x.Request())
 }
 
-// take returns the values that fit, each cut to its bound.
+// take returns the values that fit, each cut to its bound, in the memory of the
+// list, which is this package's own.
 func take(room *int, values []string) []string {
-	var out []string
-	for _, v := range values {
+	for i, v := range values {
 		v = cut(v, maxValue)
-		if *room -= len(v) + perItem; *room < 0 {
-			*room += len(v) + perItem
-			break
+		if *room < len(v)+perItem {
+			return values[:i]
 		}
-		out = append(out, v)
+		*room -= len(v) + perItem
+		values[i] = v
 	}
-	return out
+	return values
 }
 
 func takePairs(room *int, keys []policy.KeyValues) []pair {
-	var out []pair
+	out := make([]pair, 0, len(keys))
 	for _, k := range keys {
 		cost := len(k.Key) + 2*perItem
 		if len(k.Key) > maxValue || cost > *room {

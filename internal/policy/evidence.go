@@ -67,15 +67,18 @@ func (x *Explanation) Resource() string { return x.evidence.resource }
 // a policy looks at. Keys whose values are not known are left out.
 func (x *Explanation) Request() []KeyValues {
 	out := make([]KeyValues, 0, len(x.evidence.keys))
+	values := make([]string, 0, len(x.evidence.keys))
 	for i := range x.evidence.keys {
 		k := &x.evidence.keys[i]
 		if k.unknown || k.empty() {
 			continue
 		}
 		kv := KeyValues{Key: k.prefix + k.name, Named: slices.Contains(x.evidence.named, x.evidence.hashes[i])}
+		from := len(values)
 		for j := range k.count() {
-			kv.Values = append(kv.Values, k.at(j))
+			values = append(values, k.at(j))
 		}
+		kv.Values = values[from:len(values):len(values)]
 		out = append(out, kv)
 	}
 	slices.SortStableFunc(out, func(a, b KeyValues) int {
