@@ -203,6 +203,11 @@ func TestAssumeRoleLimits(t *testing.T) {
 	t.Run("web identity", func(t *testing.T) { testWebIdentityLimits(t, w) })
 }
 
+// packed is the size that clients of before September 2026 read.
+func packed(out *sts.AssumeRoleOutput) *int32 {
+	return out.PackedPolicySize //nolint:staticcheck // deprecated, and answered all the same
+}
+
 // checkSizes: the sizes that the answer tells are true.
 func checkSizes(t *testing.T, in *sts.AssumeRoleInput, out *sts.AssumeRoleOutput) {
 	t.Helper()
@@ -213,8 +218,8 @@ func checkSizes(t *testing.T, in *sts.AssumeRoleInput, out *sts.AssumeRoleOutput
 	if in.MinimumSessionTokenSize != nil && n < int(*in.MinimumSessionTokenSize) || n > 4096 {
 		t.Errorf("token of %d bytes, asked for %v", n, *in.MinimumSessionTokenSize)
 	}
-	if passed := len(in.Tags)+len(in.PolicyArns) > 0 || in.Policy != nil; passed != (out.PackedPolicySize != nil) {
-		t.Errorf("packed policy size %v where something was passed: %v", out.PackedPolicySize, passed)
+	if passed := len(in.Tags)+len(in.PolicyArns) > 0 || in.Policy != nil; passed != (packed(out) != nil) {
+		t.Errorf("packed policy size %v where something was passed: %v", packed(out), passed)
 	}
 }
 
@@ -269,7 +274,7 @@ func testPackedTooLarge(t *testing.T, w *world) {
 		return w.STS().AssumeRole(context.Background(), &sts.AssumeRoleInput{RoleArn: aws.String(roleARN + "any"), RoleSessionName: aws.String("me"), Tags: long(n)})
 	}
 	out, err := call(20)
-	if err != nil || *out.PackedPolicySize <= 100 {
+	if err != nil || *packed(out) <= 100 {
 		t.Errorf("%v, %+v", err, out)
 	}
 	_, err = call(50)
@@ -281,7 +286,7 @@ func testPackedTooLarge(t *testing.T, w *world) {
 	six, err := w.STS().AssumeRole(context.Background(), &sts.AssumeRoleInput{RoleArn: aws.String(roleARN + "any"), RoleSessionName: aws.String("me"), Tags: sdkTags(
 		"eks-cluster-arn", w.cl.ARN(), "eks-cluster-name", "my-cluster", "kubernetes-namespace", "s3-app-ns", "kubernetes-service-account", "s3-app-sa",
 		"kubernetes-pod-name", "app1-v1-56b9f94b4-dvd5c", "kubernetes-pod-uid", "0b1c2d3e-0000-4000-8000-1234567890ab")})
-	if err != nil || *six.PackedPolicySize < 55 || *six.PackedPolicySize > 61 {
+	if err != nil || *packed(six) < 55 || *packed(six) > 61 {
 		t.Errorf("the six tags: %v, %+v", err, six)
 	}
 }

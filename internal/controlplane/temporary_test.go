@@ -74,8 +74,8 @@ func testSessionToken(t *testing.T, w *world, jane aws.CredentialsProvider) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next.PackedPolicySize != nil || int(*next.SessionTokenSize) != len(*next.Credentials.SessionToken) {
-		t.Errorf("packed %v, size %d", next.PackedPolicySize, *next.SessionTokenSize)
+	if packed(next) != nil || int(*next.SessionTokenSize) != len(*next.Credentials.SessionToken) {
+		t.Errorf("packed %v, size %d", packed(next), *next.SessionTokenSize)
 	}
 	// Without his key his sessions go on, as with AWS; without himself they are over.
 	if a := w.LastAudit("AssumeRole"); a.UserIdentity.Type != "IAMUser" || a.UserIdentity.UserName != "jane" {
