@@ -6,6 +6,7 @@ package controlplane_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -114,8 +115,8 @@ func BenchmarkRequest(b *testing.B) {
 func BenchmarkListener(b *testing.B) {
 	cp, kinds := busy(b)
 	for _, h2 := range []bool{false, true} {
-		tr := cp.HTTP.Transport.(*http.Transport).Clone()
-		tr.Protocols = new(http.Protocols)
+		ca := cp.HTTP.Transport.(*http.Transport).TLSClientConfig.RootCAs
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca}, Protocols: new(http.Protocols)}
 		tr.Protocols.SetHTTP1(!h2)
 		tr.Protocols.SetHTTP2(h2)
 		client := &http.Client{Transport: tr}
