@@ -119,7 +119,7 @@ whoever holds the data directory holds the root key, and needs no other permissi
 Of several accounts it is the first one's, or that of --account-id.`,
 		Example: `  podid server reset-admin --data-dir /var/lib/podid
   podid server reset-admin --data-dir /var/lib/podid --account-id 444455556666`,
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load()
 			if err != nil {
