@@ -21,6 +21,7 @@ import (
 
 	"podid/internal/fault"
 	"podid/internal/iam"
+	"podid/internal/seal"
 	"podid/internal/secret"
 	"podid/internal/session"
 	"podid/internal/sigv4"
@@ -206,7 +207,8 @@ func (a *Authenticator) findUser(ctx context.Context, s *sigv4.Signed) (iam.Call
 }
 
 func (a *Authenticator) userOf(r store.Reader, accessKeyID string) (iam.Caller, secret.String, error) {
-	scope := store.Scope{Account: iam.AccountOfKey(accessKeyID), Region: store.Global}
+	owner, _ := seal.AccessKeyAccount(accessKeyID)
+	scope := store.Scope{Account: owner, Region: store.Global}
 	id, user, ok := iam.Users.FindIndex(r, scope, accessKeyID)
 	if !ok && scope.Account != a.Account {
 		// A key that does not carry its account is the first account's.

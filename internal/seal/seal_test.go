@@ -300,6 +300,14 @@ func TestTokenLimits(t *testing.T) {
 			t.Errorf("AccountID(%q) = %q", id, got)
 		}
 	}
+	for name, id := range map[string]string{
+		"short": "AKIA", "no base32": "AKIA0189018901890189", "lower case": "AKIAabcdabcdabcdabcd", "beyond 12 digits": "AKIA7777777777777777",
+		"too long": "AKIAAAAAAAAAAAAAAAAAAAAA", "line ends": "AKIA\n\nAAAAAAAAAAAAAA", "another kind": "AROAAAAAAAAAAAAAAAAA",
+	} {
+		if got, ok := seal.AccessKeyAccount(id); ok {
+			t.Errorf("%s: account %q", name, got)
+		}
+	}
 }
 
 func TestNothingPrints(t *testing.T) {
@@ -353,7 +361,9 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("a forged record opens: %x", sealed)
 		}
 		_, _ = seal.TokenKeyID(token)
-		_, _ = seal.AccountID(id)
+		if n, ok := seal.AccessKeyAccount(id); ok && (len(n) != 12 || strings.Trim(n, "0123456789") != "") {
+			t.Errorf("the account of %q is %q", id, n)
+		}
 	})
 }
 

@@ -116,7 +116,7 @@ func SealToken(k TokenKey, random io.Reader, accountID string, aad, payload []by
 	}
 	var nonce [12]byte
 	raw = aead.Seal(raw, nonce[:], payload, tokenAAD(raw, accessKeyID, aad))
-	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(tokenVersion, salt), Token: base64.StdEncoding.EncodeToString(raw)}, nil
+	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(tokenVersion, salt), Token: encode(raw)}, nil
 }
 
 // TokenKeyID returns the id of the key that a token claims to be sealed under.
@@ -197,7 +197,13 @@ func (k TokenKey) secretAccessKey(version byte, salt []byte) string {
 	if version == tokenVersion1 {
 		raw = derive(k.k.secret[:], salt, infoSecret1)
 	}
-	return base64.StdEncoding.EncodeToString(raw[:secretBytes])
+	return encode(raw[:secretBytes])
+}
+
+// encode is base64 with one allocation, for what an ordinary token is.
+func encode(raw []byte) string {
+	var stack [1024]byte
+	return string(base64.StdEncoding.AppendEncode(stack[:0], raw))
 }
 
 // tokenAAD is version, key id, access key id (of fixed length) and the caller's aad.
@@ -243,8 +249,8 @@ func AccessKeyAccount(accessKeyID string) (string, bool) {
 	if !ok || len(accessKeyID) != accessKeyLen {
 		return "", false
 	}
-	raw, err := base32.StdEncoding.DecodeString(encoded)
-	if err != nil || len(raw) != 2*accountBytes {
+	var raw [2*accountBytes + 1]byte
+	if n, err := base32.StdEncoding.Decode(raw[:], []byte(encoded)); err != nil || n != 2*accountBytes { // line ends are skipped, so count
 		return "", false
 	}
 	var wide [8]byte
@@ -253,5 +259,5 @@ func AccessKeyAccount(accessKeyID string) (string, bool) {
 	if n > 999_999_999_999 {
 		return "", false
 	}
-	return fmt.Sprintf("%012d", n), true
+	return string(strconv.AppendUint(nil, n+1_000_000_000_000, 10)[1:]), true
 }
