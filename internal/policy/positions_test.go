@@ -14,10 +14,11 @@ import (
 
 var updateGolden = flag.Bool("update", false, "write the golden files anew")
 
-// TestPositions compares the places of statements with golden files. Those of
-// list.json and single.json are of the shape of AWS' own examples: 3:19 to 9:10
-// (AWS CLI Command Reference, simulate-principal-policy) and 3:16 to 7:4 (IAM
-// API Reference, SimulateCustomPolicy).
+// TestPositions compares the places of statements with golden files. alone.json
+// is the document of an example in the AWS CLI Command Reference
+// (simulate-custom-policy), which gives 1:38 to 1:167 for it. The 3:19 to 9:10 of
+// simulate-principal-policy stand there without the document; list.json is one
+// to which they fit.
 func TestPositions(t *testing.T) {
 	files, err := filepath.Glob("testdata/positions/*.json")
 	if err != nil || len(files) == 0 {
@@ -36,7 +37,7 @@ func TestPositions(t *testing.T) {
 			var b strings.Builder
 			offsets := statementOffsets(string(text))
 			for i, s := range d.Positions() {
-				fmt.Fprintf(&b, "%d:%d %d:%d %q\n", s.Start.Line, s.Start.Column, s.End.Line, s.End.Column, text[offsets[i][0]:offsets[i][1]])
+				fmt.Fprintf(&b, "%d:%d %d:%d %q\n", s.Start.Line, s.Start.Column, s.End.Line, s.End.Column, statementAt(string(text), offsets[i]))
 			}
 			golden := strings.TrimSuffix(file, ".json") + ".golden"
 			if *updateGolden {
@@ -53,6 +54,15 @@ func TestPositions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// statementAt is the text of the statement at the offsets: one that stands alone
+// begins behind its own brace.
+func statementAt(text string, o [2]int) string {
+	if text[o[0]-1] == '{' {
+		return text[o[0]-1 : o[1]]
+	}
+	return text[o[0]:o[1]]
 }
 
 // TestPositionsLineEnds: whatever ends the lines, the places are the same.
@@ -109,9 +119,9 @@ func FuzzPositions(f *testing.F) {
 			if i > 0 && (o[0] < offsets[i-1][1] || before(spans[i].Start, spans[i-1].End)) || before(spans[i].End, spans[i].Start) {
 				t.Fatalf("spans overlap: %v", spans)
 			}
-			one, err := Parse(Identity, `{"Version":"`+d.Version()+`","Statement":`+text[o[0]:o[1]]+`}`)
+			one, err := Parse(Identity, `{"Version":"`+d.Version()+`","Statement":`+statementAt(text, o)+`}`)
 			if err != nil || one.Len() != 1 {
-				t.Fatalf("statement %d: %q: %v", i, text[o[0]:o[1]], err)
+				t.Fatalf("statement %d: %q: %v", i, statementAt(text, o), err)
 			}
 			if got, want := fmt.Sprint(one.statements[0].sid, one.Actions(), one.Keys()), statementText(d, i); got != want {
 				t.Fatalf("statement %d is %s, want %s", i, got, want)
