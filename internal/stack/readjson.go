@@ -54,7 +54,7 @@ func (r *jsonReader) broken() error {
 	return refuse(reasonFormat, "Template format error: JSON not well-formed. (line %d, column %d)", line, column)
 }
 
-// at says where the decoder stands.
+// at says where the last token ends.
 func (r *jsonReader) at() (line, column int) {
 	offset := min(int(r.dec.InputOffset()), len(r.text))
 	for ; r.seen < offset; r.seen++ {
@@ -63,7 +63,7 @@ func (r *jsonReader) at() (line, column int) {
 			r.start = r.seen + 1
 		}
 	}
-	return r.line, offset - r.start + 1
+	return r.line, max(1, offset-r.start)
 }
 
 func (r *jsonReader) value(p *path) (*node, error) {
