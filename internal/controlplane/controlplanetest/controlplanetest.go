@@ -69,7 +69,7 @@ type Options struct {
 	Settings map[string]string // PODID_… settings
 	Now      func() time.Time
 	Tokens   controlplane.TokenIssuer
-	Log      io.Writer     // text, from debug on
+	Log      io.Writer     // text, from debug on; nil is none, and no work for it
 	Stdout   io.Writer     // for PODID_AUDIT_LOG=stdout
 	Peer     *ControlPlane // a replica over the same store, whose admin this one has
 }
@@ -127,14 +127,15 @@ func Config(tb testing.TB, o *Options) controlplane.Config {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Log == nil {
-		o.Log = io.Discard
+	log := slog.New(slog.DiscardHandler)
+	if o.Log != nil {
+		log = slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
 	return controlplane.Config{
-		Settings: settings(tb, *o), Release: "test", Log: slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: o.Now, Rand: rand.Reader, Stdout: o.Stdout, Tokens: o.Tokens,
+		Settings: settings(tb, *o), Release: "test", Log: log, Now: o.Now, Rand: rand.Reader, Stdout: o.Stdout, Tokens: o.Tokens,
 	}
 }
 
