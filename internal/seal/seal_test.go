@@ -351,10 +351,14 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	// What version 1 made of the same key, salt and payload; it still opens.
+	const first = "AQAAAAEAAAAAAAAAAAAAAAAAAAAAak2ECSC8pxMNpQLhnnYY1f4TaD7onzc="
+	genuine := map[string]bool{s.Token: true, first: true}
 	f.Add(s.Token, s.AccessKeyID, record)
+	f.Add(first, s.AccessKeyID, record)
 	f.Add("AQAAAAE", "ASIA", []byte{1})
 	f.Fuzz(func(t *testing.T, token, id string, sealed []byte) {
-		if _, _, err := seal.OpenToken(k, token, id, aad); err == nil && (token != s.Token || id != s.AccessKeyID) {
+		if _, _, err := seal.OpenToken(k, token, id, aad); err == nil && (!genuine[token] || id != s.AccessKeyID) {
 			t.Errorf("a forged token opens: %q", token)
 		}
 		if _, err := root.Open(sealed, nil); err == nil && !bytes.Equal(sealed, record) {
