@@ -6,7 +6,6 @@ package association
 import (
 	"context"
 	"maps"
-	"time"
 
 	"podid/internal/cluster"
 	"podid/internal/iam"
@@ -36,6 +35,9 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 	}
 	once := newOnce(caller, "update", in.Token, in.withoutToken())
 	return m.change(ctx, in.Cluster, in.ID, judged, once, func(tx *store.Tx, c *cluster.Cluster, a *Association) error {
+		if err := ownedElsewhere(a); err != nil {
+			return err
+		}
 		in.apply(m, a)
 		if a.Policy != "" && !a.DisableSessionTags {
 			return policyNeedsNoTags()
@@ -82,7 +84,7 @@ func (m *Manager) change(ctx context.Context, clusterName, id string, judged *As
 		if err := fn(tx, c, &n); err != nil {
 			return err
 		}
-		n.Modified = m.Now().UTC().Truncate(time.Millisecond)
+		n.Modified = m.now()
 		Associations.Put(tx, m.scope(), Key(c.UID, n.Namespace, n.ServiceAccount), &n)
 		o.keep(tx, m, c, &n)
 		out = &n
@@ -108,6 +110,9 @@ func (m *Manager) Delete(ctx context.Context, caller iam.Caller, clusterName, id
 			return err
 		}
 		if err := asJudged(judged, a); err != nil {
+			return err
+		}
+		if err := ownedElsewhere(a); err != nil {
 			return err
 		}
 		Associations.Delete(tx, m.scope(), Key(c.UID, a.Namespace, a.ServiceAccount))

@@ -84,6 +84,8 @@ type ListInput struct {
 	Max            int    // 1..100
 }
 
+func (m *Manager) now() time.Time { return m.Now().UTC().Truncate(time.Millisecond) }
+
 func (m *Manager) scope() store.Scope { return store.Scope{Account: m.Account, Region: m.Region} }
 
 // Find returns the association of a service account of a cluster as r shows
@@ -217,7 +219,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 }
 
 func (m *Manager) build(id string, c *cluster.Cluster, in *CreateInput) *Association {
-	now := m.Now().UTC().Truncate(time.Millisecond)
+	now := m.now()
 	a := &Association{
 		ID: id, ClusterUID: c.UID, ClusterName: c.Name, ARN: arn.Association(m.Partition, m.Region, m.Account, c.Name, id),
 		Namespace: in.Namespace, ServiceAccount: in.ServiceAccount, RoleARN: in.RoleARN, Policy: in.Policy,

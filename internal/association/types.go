@@ -37,8 +37,13 @@ type Association struct {
 
 // Associations is the table. The id of a record is Key(cluster uid,
 // namespace, service account), so one service account has one association;
-// indexed by association id.
-var Associations = store.NewTable("association", func(a *Association) []string { return []string{a.ID} })
+// indexed by association id and by owner, see OwnedBy.
+var Associations = store.NewTable("association", func(a *Association) []string {
+	if a.OwnerARN != "" {
+		return []string{a.ID, ownerIndex(a.OwnerARN)}
+	}
+	return []string{a.ID}
+})
 
 // Key is the id of an association's record.
 func Key(clusterUID, namespace, serviceAccount string) string {

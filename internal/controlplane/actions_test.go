@@ -34,7 +34,9 @@ Further actions are checked inside operations:
 
 | action | on | when |
 |---|---|---|
-| ` + "`iam:PassRole`" + ` | the role | CreatePodIdentityAssociation; UpdatePodIdentityAssociation whenever it names roleArn. ` + "`iam:PassedToService`" + ` is pods.eks.amazonaws.com, ` + "`iam:AssociatedResourceArn`" + ` the cluster |
+| ` + "`iam:PassRole`" + ` | the role | CreatePodIdentityAssociation; UpdatePodIdentityAssociation whenever it names roleArn; CreateAddon and UpdateAddon for each role in podIdentityAssociations that is new to its service account. ` + "`iam:PassedToService`" + ` is pods.eks.amazonaws.com, ` + "`iam:AssociatedResourceArn`" + ` the cluster |
+| ` + "`iam:PassRole`" + ` | the role | CreateAddon and UpdateAddon with serviceAccountRoleArn, with ` + "`iam:PassedToService`" + ` eks.amazonaws.com |
+| ` + "`eks:CreatePodIdentityAssociation`, `eks:UpdatePodIdentityAssociation`, `eks:DeletePodIdentityAssociation`" + ` | the cluster or the association | CreateAddon, UpdateAddon and DeleteAddon, for each association that they make, change or delete |
 | ` + "`iam:PassRole`" + ` | the role | AddRoleToInstanceProfile, with ` + "`iam:PassedToService`" + ` ec2.amazonaws.com |
 | ` + "`sts:TagSession`" + ` | the role | an assumption with session tags, given or inherited |
 | ` + "`sts:SetSourceIdentity`" + ` | the role | an assumption with a source identity |
@@ -139,7 +141,7 @@ func TestEveryRouteAsks(t *testing.T) {
 	routes, services := controlplane.Surface()
 	for _, r := range routes {
 		t.Run(r.Operation.Service+"/"+r.Operation.Name, func(t *testing.T) {
-			path := strings.NewReplacer("{name}", cl.Name, "{clusterName}", cl.Name, "{associationId}", "a-12345678901234567", "{resourceArn}", url.PathEscape(cl.ARN())).Replace(r.Pattern)
+			path := strings.NewReplacer("{name}", cl.Name, "{clusterName}", cl.Name, "{principalArn}", url.PathEscape("arn:aws:iam::111122223333:role/r"), "{policyArn}", url.PathEscape(viewPolicy), "{associationId}", "a-12345678901234567", "{addonName}", "vpc-cni", "{updateId}", "u", "{resourceArn}", url.PathEscape(cl.ARN())).Replace(r.Pattern)
 			if r.Operation.Name == "UntagResource" {
 				path += "?tagKeys=a"
 			}
@@ -189,6 +191,9 @@ func testQueryAsks(t *testing.T, cp *controlplanetest.ControlPlane, nobody aws.C
 	}
 }
 
+// viewPolicy is the ARN of an access policy.
+const viewPolicy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
+
 // restBody is a good body for an operation.
 func restBody(name string, cl *controlplanetest.Cluster) any {
 	switch name {
@@ -202,6 +207,14 @@ func restBody(name string, cl *controlplanetest.Cluster) any {
 		return object{"token": cl.Token(pod{})}
 	case "RegisterCluster":
 		return object{"name": "x", "issuer": "https://x", "jwks": object{}}
+	case "CreateAccessEntry":
+		return object{"principalArn": "arn:aws:iam::111122223333:role/r"}
+	case "UpdateAccessEntry":
+		return object{"kubernetesGroups": []string{"g"}}
+	case "AssociateAccessPolicy":
+		return object{"policyArn": viewPolicy, "accessScope": object{"type": "cluster"}}
+	case "CreateAddon":
+		return object{"addonName": "snapshot-controller"}
 	case "RevokeSessions":
 		return object{"role": "r"}
 	case "UpdateCluster":

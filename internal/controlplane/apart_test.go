@@ -32,7 +32,8 @@ type aim struct {
 	account, mark string // of what ARNs name, and the prefix of its name
 	keyID         string
 	associationID string
-	clusterARN    bool // of /tags: else an association's
+	updateID      string // of an add-on
+	clusterARN    bool   // of /tags: else an association's
 }
 
 func (x aim) arn(kind, name string) string {
@@ -76,13 +77,19 @@ func (x aim) path(t *testing.T, r restjson.Route) string {
 	}
 	out := strings.NewReplacer(
 		"{name}", x.names+"-cluster", "{clusterName}", x.names+"-cluster", "{associationId}", x.associationID, "{accountId}", x.account,
+		"{addonName}", "snapshot-controller", "{updateId}", x.updateID, "{principalArn}", url.PathEscape(x.arn("role", "-role")), "{policyArn}", url.PathEscape(viewPolicy),
 		"{resourceArn}", url.PathEscape(tagged),
 	).Replace(r.Pattern)
 	if strings.ContainsAny(out, "{}") {
 		t.Errorf("%s: say what %s means across accounts", r.Operation.Name, r.Pattern)
 	}
-	if r.Operation.Name == "UntagResource" {
+	switch r.Operation.Name {
+	case "UntagResource":
 		out += "?tagKeys=a"
+	case "DescribeUpdate", "ListUpdates":
+		out += "?addonName=snapshot-controller"
+	case "DescribeAddonConfiguration":
+		out += "?addonName=vpc-cni&addonVersion=v1.20.4-eksbuild.2"
 	}
 	return out
 }
@@ -96,6 +103,8 @@ func (x aim) body(t *testing.T, name string, cl *controlplanetest.Cluster) any {
 		return object{"roleArn": x.arn("role", "-role")}
 	case "RegisterCluster":
 		return object{"name": x.names + "-cluster", "issuer": controlplanetest.Issuer, "jwks": controlplanetest.JWKS(t, "k", cl.Key)}
+	case "CreateAccessEntry":
+		return object{"principalArn": x.arn("role", "-role")}
 	case "RevokeSessions":
 		return object{"role": x.arn("role", "-role")}
 	case "CreateAccount":
@@ -131,6 +140,13 @@ func furnish(t *testing.T, cp *controlplanetest.ControlPlane, prefix string) sid
 		}
 	}
 	s.cl = cp.Register(prefix+"-cluster", nil)
+	rest(t, cp, cp.Admin, "eks", http.MethodPost, "/clusters/"+prefix+"-cluster/access-entries", object{"principalArn": s.arn("role", "-role")}).Want(t, http.StatusOK, "", "")
+	rest(t, cp, cp.Admin, "eks", http.MethodPost, "/clusters/"+prefix+"-cluster/addons", object{"addonName": "snapshot-controller"}).Want(t, http.StatusOK, "", "")
+	up := rest(t, cp, cp.Admin, "eks", http.MethodPost, "/clusters/"+prefix+"-cluster/addons/snapshot-controller/update", object{"resolveConflicts": "NONE"})
+	up.Want(t, http.StatusOK, "", "")
+	if m := regexp.MustCompile(`"id":"([^"]+)"`).FindSubmatch(up.Raw); m != nil {
+		s.updateID = string(m[1])
+	}
 	s.associationID = *s.cl.Associate("s3-app-sa", s.arn("role", "-role"), nil).AssociationId
 	return s
 }
@@ -175,7 +191,7 @@ func queryOperation(v awsquery.Service, op awsquery.Operation) func(*testing.T, 
 }
 
 func takesAway(name string) bool {
-	return regexp.MustCompile(`:(Delete|Remove|Detach|Untag|Deregister)`).MatchString(name)
+	return regexp.MustCompile(`:(Delete|Remove|Detach|Untag|Deregister|Disassociate)`).MatchString(name)
 }
 
 // notAnswered are reading operations that have no good answer, for anybody.
@@ -230,11 +246,11 @@ func TestAccountsApart(t *testing.T) {
 	t.Parallel()
 	first := controlplanetest.Start(t, controlplanetest.Options{Tokens: noTokens{}})
 	mine, hidden := furnish(t, first, "mine"), furnish(t, first, "xone")
-	const nobody, none = "999999999999", "a-00000000000000000"
+	const nobody, none, noUpdate = "999999999999", "a-00000000000000000", "00000000-0000-4000-8000-000000000000"
 	sides := []side{
-		{aim: aim{account: first.AccountID, mark: "xone", keyID: hidden.keyID, associationID: hidden.associationID}},
-		{aim: aim{account: first.AccountID, mark: "xtwo", keyID: fakeKeyID(t, first.AccountID), associationID: none}},
-		{aim: aim{account: nobody, mark: "xone", keyID: fakeKeyID(t, nobody), associationID: none}},
+		{aim: aim{account: first.AccountID, mark: "xone", keyID: hidden.keyID, associationID: hidden.associationID, updateID: hidden.updateID}},
+		{aim: aim{account: first.AccountID, mark: "xtwo", keyID: fakeKeyID(t, first.AccountID), associationID: none, updateID: noUpdate}},
+		{aim: aim{account: nobody, mark: "xone", keyID: fakeKeyID(t, nobody), associationID: none, updateID: noUpdate}},
 	}
 	for i, id := range []string{"222233334441", "222233334442", "222233334443"} {
 		sides[i].ControlPlane, sides[i].own = first.NewAccount(id), id

@@ -23,7 +23,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"podid/internal/accessentry"
 	"podid/internal/account"
+	"podid/internal/addon"
 	"podid/internal/association"
 	"podid/internal/audit"
 	"podid/internal/cluster"
@@ -59,8 +61,8 @@ func Schema() *store.Schema {
 	return store.NewSchema(
 		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses,
 		iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, iam.AWSPolicies, iam.PolicySets,
-		cluster.Clusters, association.Associations, association.Requests,
-		issuer.Choices, webidentity.Keys, revocation.Epochs,
+		cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen,
+		accessentry.Entries, accessentry.Reviewers, issuer.Choices, webidentity.Keys, revocation.Epochs,
 	)
 }
 
@@ -181,6 +183,9 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 		return cp.svc.lastUsed.Run(serving, func(err error) { cp.cfg.Log.Error("use of access keys", "err", err) })
 	})
 	g.Go(func() error {
+		return cp.svc.sightings.Run(serving, func(err error) { cp.cfg.Log.Error("sightings of agents", "err", err) })
+	})
+	g.Go(func() error {
 		// The store's follower ends only when it cannot go on.
 		done := make(chan error, 1)
 		go func() { done <- cp.group.Wait() }()
@@ -200,12 +205,15 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 	return errors.Join(err, cp.Close())
 }
 
-// writeLastUsed writes what is known of the use of access keys before the end.
+// writeLastUsed writes what is known of access keys and agents before the end.
 func (cp *ControlPlane) writeLastUsed(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := cp.svc.lastUsed.Write(ctx); err != nil {
 		cp.cfg.Log.WarnContext(ctx, "use of access keys", "err", err)
+	}
+	if err := cp.svc.sightings.Write(ctx); err != nil {
+		cp.cfg.Log.WarnContext(ctx, "sightings of agents", "err", err)
 	}
 }
 

@@ -4,7 +4,9 @@
 package controlplane
 
 import (
+	"podid/internal/accessentry"
 	"podid/internal/account"
+	"podid/internal/addon"
 	"podid/internal/association"
 	"podid/internal/cluster"
 	"podid/internal/iam"
@@ -22,6 +24,7 @@ var holdings = map[string]account.Holding{
 	association.Associations.Name(): {Noun: "pod identity association", Name: called(func(a *association.Association) string {
 		return a.ClusterName + "/" + a.Namespace + "/" + a.ServiceAccount
 	})},
+	accessentry.Entries.Name():  {Noun: "access entry", Name: called(func(e *accessentry.Entry) string { return e.ClusterName + "/" + e.PrincipalARN })},
 	iam.Roles.Name():            {Noun: "role", Name: called(func(r *iam.Role) string { return r.Name })},
 	iam.Users.Name():            {Noun: "user", Name: called(func(u *iam.User) string { return u.Name })},
 	iam.Groups.Name():           {Noun: "group", Name: called(func(g *iam.Group) string { return g.Name })},
@@ -29,10 +32,13 @@ var holdings = map[string]account.Holding{
 	iam.InstanceProfiles.Name(): {Noun: "instance profile", Name: called(func(p *iam.InstanceProfile) string { return p.Name })},
 	iam.OIDCProviders.Name():    {Noun: "OIDC provider", Name: called(func(p *iam.OIDCProvider) string { return p.URL })},
 	iam.Aliases.Name():          {Noun: "account alias"},
+	addon.Addons.Name():         {Noun: "add-on", Name: called(func(a *addon.Addon) string { return a.ClusterName + "/" + a.Name })},
 	// These go with the account.
-	association.Requests.Name(): {Goes: true},
-	iam.KeyUses.Name():          {Goes: true},
-	issuer.Choices.Name():       {Goes: true},
+	addon.Seen.Name():            {Goes: true},
+	association.Requests.Name():  {Goes: true},
+	accessentry.Reviewers.Name(): {Goes: true},
+	iam.KeyUses.Name():           {Goes: true},
+	issuer.Choices.Name():        {Goes: true},
 	// These are the installation's and in no other account.
 	iam.AWSPolicies.Name():   {Noun: "imported policy"},
 	iam.PolicySets.Name():    {Noun: "set of imported policies"},

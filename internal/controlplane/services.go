@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"time"
 
+	"podid/internal/accessentry"
 	"podid/internal/account"
+	"podid/internal/addon"
 	"podid/internal/api/awsquery"
 	"podid/internal/api/call"
 	"podid/internal/api/eksapi"
@@ -59,6 +61,7 @@ type shared struct {
 	authz     *authz.Authorizer
 	authn     *authn.Authenticator
 	lastUsed  *iam.LastUsed
+	sightings *addon.Sightings
 	gate      *call.Gate
 	observe   func(service, operation, code string, status int, took time.Duration)
 	awssts    *awssts.Issuer
@@ -74,6 +77,8 @@ type services struct {
 	iam          *iam.Manager
 	clusters     *cluster.Manager
 	associations *association.Manager
+	addons       *addon.Manager
+	access       *accessentry.Manager
 	revocations  *revocation.Manager
 	sts          *sts.Service
 	exchange     *exchange.Service
@@ -103,6 +108,7 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.authn.Revoked = &revocation.Checker{Store: cp.db}
 	v.lastUsed = &iam.LastUsed{Store: cp.db, Now: now}
 	v.authn.Uses = v.lastUsed
+	v.sightings = &addon.Sightings{Store: cp.db, Now: now}
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
 	v.tokenKeys = &webidentity.Provider{Store: cp.db, Sealer: v.seals, Now: now, Rand: rand, URL: s.OIDCIssuerURL, Partition: acct.Partition}
 	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now, Tokens: v.tokenKeys}
@@ -144,8 +150,13 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.associations = &association.Manager{
 		Store: cp.db, Authz: v.authz, Roles: issues, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region, Limit: s.AssociationLimit,
 	}
+	v.addons = &addon.Manager{
+		Store: cp.db, Authz: v.authz, Associations: v.associations, Agents: v.sightings, Now: now, Rand: rand,
+		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
+	}
+	v.access = &accessentry.Manager{Store: cp.db, Authz: v.authz, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.clusters = &cluster.Manager{
-		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.associations}, Now: now, Rand: rand,
+		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.addons, v.access, v.associations}, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
 	}
 	v.exchange = &exchange.Service{
@@ -165,12 +176,15 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 func (v *services) routes() []restjson.Route {
 	set := v.settings
 	eks := &eksapi.API{
-		Clusters: v.clusters, Associations: v.associations, Pages: v.pages, Partition: set.partition, Account: set.account, Region: set.region,
+		Clusters: v.clusters, Associations: v.associations, Addons: v.addons, Versions: v.clusters, Pages: v.pages,
+		Partition: set.partition, Account: set.account, Region: set.region,
 	}
-	auth := &eksauthapi.API{Exchange: v.exchange, Partition: set.partition, Account: set.account, Region: set.region}
+	auth := &eksauthapi.API{Exchange: seenExchange{v.exchange, v.sightings, set}, Partition: set.partition, Account: set.account, Region: set.region}
 	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers, Revocations: v.revocations, Policies: v.iam}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
+	out = append(out, podidapi.ReviewTokenRoute(v.access))
+	out = append(out, (&eksapi.Access{Entries: v.access, Pages: v.pages, Account: set.account, Region: set.region}).Routes()...)
 	if v.tokens != nil {
 		out = append(out, v.tokens.route())
 	}
@@ -179,7 +193,7 @@ func (v *services) routes() []restjson.Route {
 
 // queries is the Query surface.
 func (v *services) queries() []awsquery.Service {
-	return []awsquery.Service{stsapi.Service(v.sts), iamapi.Service(v.iam)}
+	return []awsquery.Service{stsapi.Service(seenSTS{v.sts, v.sightings, v.settings}), iamapi.Service(v.iam)}
 }
 
 // handler is the one handler: Query services share the path "/", told apart
@@ -192,6 +206,8 @@ func (d *desks) handler() http.Handler {
 		switch {
 		case r.URL.Path == "/":
 			query.ServeHTTP(w, r)
+		case d.reviews != nil && d.reviews.Handles(r):
+			d.reviews.ServeHTTP(w, r)
 		case d.first.tokenKeys.Handles(r.URL.Path):
 			d.first.tokenKeys.ServeHTTP(w, r)
 		default:

@@ -58,6 +58,8 @@ type AssociationTags interface {
 type API struct {
 	Clusters     Clusters
 	Associations Associations
+	Addons       Addons
+	Versions     Versions
 	Pages        restjson.Pages
 	Partition    string
 	Account      string
@@ -84,7 +86,7 @@ func (a *API) Routes() []restjson.Route {
 		fault.MissingParameter: {Name: "BadRequestException", Status: http.StatusBadRequest},
 		fault.InvalidRequest:   {Name: "BadRequestException", Status: http.StatusBadRequest},
 	}
-	return []restjson.Route{
+	return append([]restjson.Route{
 		route(http.MethodPost, associations, "CreatePodIdentityAssociation", onCluster, a.createAssociation, nil),
 		route(http.MethodGet, associations, "ListPodIdentityAssociations", onCluster, a.listAssociations, nil),
 		route(http.MethodGet, one, "DescribePodIdentityAssociation", onAssociation, a.describeAssociation, nil),
@@ -96,7 +98,8 @@ func (a *API) Routes() []restjson.Route {
 		route(http.MethodPost, tags, "TagResource", onEither, a.tagResource, tagErrors),
 		route(http.MethodDelete, tags, "UntagResource", onEither, a.untagResource, tagErrors),
 		route(http.MethodGet, tags, "ListTagsForResource", onEither, a.listTags, tagErrors),
-	}
+		route(http.MethodGet, "/cluster-versions", "DescribeClusterVersions", "*", a.describeVersions, nil),
+	}, a.addonRoutes()...)
 }
 
 // route makes a Route of the service eks: the action has the operation's name,

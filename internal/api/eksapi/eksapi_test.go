@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"podid/internal/addon"
 	"podid/internal/api/call"
 	"podid/internal/api/eksapi"
 	"podid/internal/api/restjson"
@@ -83,17 +84,33 @@ type fixture struct {
 	api    *eksapi.API
 	rights *rights
 	log    *log
+	seen   *addon.Sightings
+	store  store.Store
+}
+
+// uid is the unique id of a cluster.
+func (f *fixture) uid(t *testing.T, name string) string {
+	t.Helper()
+	c, err := cluster.Named(f.store.View(), store.Scope{Account: account, Region: region}, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.UID
 }
 
 func newFixture(t *testing.T, clusters ...string) *fixture {
 	t.Helper()
 	f := &fixture{rights: &rights{}, log: &log{}}
-	st := storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, association.Requests))
+	st := storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen))
 	as := &association.Manager{
 		Store: st, Authz: f.rights, Roles: trustAll{}, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region,
 	}
+	f.store, f.seen = st, &addon.Sightings{Store: st, Now: time.Now}
+	ad := &addon.Manager{
+		Store: st, Authz: f.rights, Associations: as, Agents: f.seen, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region,
+	}
 	cs := &cluster.Manager{
-		Store: st, Authz: f.rights, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region, Dependents: []cluster.Dependents{as},
+		Store: st, Authz: f.rights, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region, Dependents: []cluster.Dependents{ad, as},
 	}
 	for _, name := range clusters {
 		_, err := cs.Register(t.Context(), iam.Caller{}, cluster.RegisterInput{
@@ -107,7 +124,7 @@ func newFixture(t *testing.T, clusters ...string) *fixture {
 		Authn: anybody{}, Audit: f.log, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: region, Account: account,
 		MaxBody: 1 << 20, Observed: func(call.Operation, string, int, time.Duration) {},
 	}
-	f.api = &eksapi.API{Clusters: cs, Associations: as, Pages: restjson.Pages{Key: []byte("k")}, Partition: "aws", Account: account, Region: region}
+	f.api = &eksapi.API{Clusters: cs, Associations: as, Addons: ad, Versions: cs, Pages: restjson.Pages{Key: []byte("k")}, Partition: "aws", Account: account, Region: region}
 	f.Handler = restjson.New(gate, f.api.Routes()...)
 	return f
 }
@@ -263,7 +280,7 @@ func TestRouteTable(t *testing.T) {
 		}
 		seen[o.Name] = true
 	}
-	if len(seen) != 11 {
+	if len(seen) != 21 {
 		t.Errorf("%d operations", len(seen))
 	}
 }
