@@ -279,7 +279,7 @@ func shape(n *node) error {
 	switch n.text {
 	case "Fn::Join":
 		if count != 2 || arg.items[0].kind != textNode || !mayBe(arg.items[1], listNode) {
-			return refuse(reasonFunction, "Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined.")
+			return badJoin()
 		}
 	case "Fn::Select":
 		if count != 2 || !mayBe(arg.items[1], listNode) {

@@ -281,14 +281,13 @@ func (e *evaluator) variable(n, own *node, name string) (v *node, err error) {
 }
 
 func (e *evaluator) join(n *node, args []*node) (*node, error) {
-	bad := refuse(reasonFunction, "Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined.")
 	switch {
 	case len(args) != 2:
-		return nil, bad
+		return nil, badJoin()
 	case args[1].kind == callNode || args[1].kind == listNode && slices.ContainsFunc(args[1].items, isPending):
 		return e.call(n, "Fn::Join", args...)
 	case args[1].kind != listNode || args[0].kind != textNode:
-		return nil, bad
+		return nil, badJoin()
 	}
 	size := len(args[0].text) * len(args[1].items)
 	for _, item := range args[1].items {
@@ -301,11 +300,15 @@ func (e *evaluator) join(n *node, args []*node) (*node, error) {
 	for i, item := range args[1].items {
 		s, ok := item.scalar()
 		if !ok {
-			return nil, bad
+			return nil, badJoin()
 		}
 		texts[i] = s
 	}
 	return e.text(n, strings.Join(texts, args[0].text))
+}
+
+func badJoin() error {
+	return refuse(reasonFunction, "Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined.")
 }
 
 func isPending(n *node) bool { return n.kind == callNode }

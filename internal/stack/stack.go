@@ -19,7 +19,12 @@
 // text of AWS' ValidationError where it is known.
 package stack
 
-import "podid/internal/fault"
+import (
+	"fmt"
+	"strings"
+
+	"podid/internal/fault"
+)
 
 // MaxTemplate is the limit of a template in a request's body, in bytes.
 const MaxTemplate = 51200
@@ -34,9 +39,10 @@ const (
 	maxName        = 255
 	maxParamValue  = 4096
 
-	maxDepth  = 64        // values inside of values
-	maxWeight = 256 << 10 // of one resolved value; substitutions can multiply text
-	maxSpent  = 8 << 20   // of all values that one pass makes
+	maxMessage = 2048      // bytes
+	maxDepth   = 64        // values inside of values
+	maxWeight  = 256 << 10 // of one resolved value; substitutions can multiply text
+	maxSpent   = 8 << 20   // of all values that one pass makes
 )
 
 // The reasons of refusals.
@@ -52,6 +58,11 @@ const (
 	reasonResourceType = "template-resource-type"
 )
 
+// refuse makes an error. Its text names what the template says, which may be the whole of it: what is too long is cut.
 func refuse(reason, format string, args ...any) error {
-	return fault.New(fault.InvalidParameter, format, args...).WithReason(reason)
+	message := fmt.Sprintf(format, args...)
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "…"
+	}
+	return fault.New(fault.InvalidParameter, "%s", message).WithReason(reason)
 }
