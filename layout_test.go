@@ -56,7 +56,7 @@ var rooms = map[string]layer{
 	"internal/addon": domain, "internal/stack": domain, "internal/accessentry": domain,
 
 	"internal/authn": useCase, "internal/authz": useCase, "internal/authmsg": useCase, "internal/sts": useCase, "internal/exchange": useCase,
-	"internal/issuer": useCase, "internal/stackrun": useCase, "internal/feed": useCase, "internal/audit": useCase,
+	"internal/issuer": useCase, "internal/tokenreview": useCase, "internal/stackrun": useCase, "internal/feed": useCase, "internal/audit": useCase,
 
 	"internal/api/call": codec, "internal/api/restjson": codec, "internal/api/awsquery": codec,
 	"internal/api": wire, "internal/console": wire,

@@ -10,6 +10,7 @@ import (
 	"podid/internal/account"
 	"podid/internal/api/awsquery"
 	"podid/internal/api/call"
+	"podid/internal/api/podidapi"
 	"podid/internal/api/restjson"
 	"podid/internal/arn"
 	"podid/internal/fault"
@@ -30,6 +31,7 @@ type desks struct {
 	// account that holds nothing.
 	nowhere *desk
 	make    func(*account.Account) (*services, error)
+	reviews *podidapi.TokenReview // nil: off
 
 	mu   sync.RWMutex
 	made map[string]*desk
@@ -56,6 +58,7 @@ func (cp *ControlPlane) newDesks(common *shared) (*desks, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.reviews = cp.tokenReview(common)
 	d.nowhere, err = d.open(empty)
 	return d, err
 }

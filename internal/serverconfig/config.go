@@ -57,6 +57,8 @@ type Config struct {
 	AllowIssuerCIDRs   []netip.Prefix
 	AllowJWKSOrigins   []string // https://host[:port]
 	OIDCIssuerURL      string   // https URL without a slash at the end; "" is no issuer of tokens
+	TokenReview        bool     // answer TokenReviews of clusters' API servers
+	TokenReviewHosts   []string // host[:port] that k8s-aws-v1 tokens may name beside the server's own
 
 	AuditLog     string // a path, or AuditStdout
 	AuditMaxSize int64  // bytes

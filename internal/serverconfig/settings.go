@@ -94,6 +94,8 @@ func securitySettings() []setting {
 		{name: "allow-issuer-cidr", group: g, kind: "cidr", list: true, usage: "network of OIDC issuers that may be fetched from although it is loopback, link-local or a metadata address", set: prefixes},
 		{name: "allow-jwks-origin", group: g, kind: "url", list: true, usage: "https://host[:port] that an issuer's jwks_uri may point to besides the issuer itself", set: origins},
 		{name: "oidc-issuer-url", group: g, kind: "url", usage: "https URL at which AWS reaches this server, for accounts whose issuer is webidentity; its path may be anything", set: text(func(c *Config) *string { return &c.OIDCIssuerURL })},
+		{name: "token-review", group: g, usage: "answer the TokenReviews of clusters' API servers for k8s-aws-v1 tokens", set: boolean(func(c *Config) *bool { return &c.TokenReview })},
+		{name: "token-review-host", group: g, kind: "host[:port]", list: true, usage: "name of STS that those tokens may be made for beside this server's own, such as sts.us-west-2.amazonaws.com", set: texts(func(c *Config) *[]string { return &c.TokenReviewHosts })},
 	}
 }
 

@@ -132,6 +132,11 @@ func (c *Config) security(p *problems) {
 		bad := err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(c.OIDCIssuerURL, "/") || u.Path != path.Clean("/"+u.Path) && u.Path != ""
 		p.add(bad, fmt.Sprintf("%q is no issuer: write https://host or https://host/path, without a slash at the end", c.OIDCIssuerURL), "oidc-issuer-url")
 	}
+	p.add(len(c.TokenReviewHosts) > 0 && !c.TokenReview, "is of no use without token-review: set it as well", "token-review-host", "token-review")
+	for _, h := range c.TokenReviewHosts {
+		bad := h != strings.ToLower(h) || strings.ContainsAny(h, "/?#@%*\\ ") || !strings.Contains(h, ".") && !strings.HasPrefix(h, "localhost")
+		p.add(bad, fmt.Sprintf("%q is no host: write it in lower case without scheme, such as sts.us-west-2.amazonaws.com or podid.example.com:8443", h), "token-review-host")
+	}
 	p.add(c.AssociationLimit < 1 || c.AssociationLimit > 1_000_000, "choose between 1 and 1000000", "association-limit")
 }
 
