@@ -261,6 +261,12 @@ func (d *process) ready(ctx context.Context, g *errgroup.Group) error {
 			return nil
 		}
 	}
+	// Clients look for an agent before they make an association: it shows itself.
+	for _, name := range d.cfg.Clusters {
+		if _, err := d.issuers[name].identity.Retrieve(ctx); err != nil {
+			return fmt.Errorf("session of the agent of cluster %s: %w", name, err)
+		}
+	}
 	g.Go(func() error { return d.rotateTokens(ctx) })
 	return d.writeEnv(admin)
 }

@@ -44,6 +44,7 @@ func TestRun(t *testing.T) {
 					t.Errorf("env exports no %s", name)
 				}
 			}
+			wantAgents(t, env, d.cfg.Clusters)
 			for _, name := range d.cfg.Clusters {
 				tok, err := d.issuers.Token(ctx, controlplane.TokenRequest{Cluster: name, Namespace: "ns", ServiceAccount: "sa"})
 				if err != nil {

@@ -131,6 +131,7 @@ func (d *process) newAgent(i *issuer, roleARN string) (*agent.Agent, error) {
 	if err := d.writeAgentToken(i, tokenFile); err != nil {
 		return nil, err
 	}
+	i.identity = identity
 	return agent.New(agent.Config{
 		Cluster: i.cluster, Region: d.cfg.Region, Endpoint: d.endpoint, Credentials: identity, HTTP: client, RootCAs: d.roots,
 		BindAddresses: []string{"127.0.0.1:0"}, Log: d.cfg.Log.With("agent", i.cluster), Version: d.cfg.Release, Now: d.cfg.Now, Rand: d.cfg.Rand,
@@ -148,7 +149,8 @@ func (d *process) writeAgentToken(i *issuer, path string) error {
 }
 
 // rotateTokens stands for kubelet: it writes the agents' tokens anew long
-// before they end.
+// before they end. The agents' sessions are kept fresh with them, so that the
+// agents are known to be there however idle they are.
 func (d *process) rotateTokens(ctx context.Context) error {
 	t := time.NewTicker(tokenLife / 4)
 	defer t.Stop()
@@ -160,6 +162,9 @@ func (d *process) rotateTokens(ctx context.Context) error {
 			for _, i := range d.issuers {
 				if err := d.writeAgentToken(i, d.path("agents", i.cluster+".token")); err != nil {
 					d.cfg.Log.ErrorContext(ctx, "write the agent's token", "cluster", i.cluster, "err", err)
+				}
+				if _, err := i.identity.Retrieve(ctx); err != nil && ctx.Err() == nil {
+					d.cfg.Log.ErrorContext(ctx, "renew the agent's session", "cluster", i.cluster, "err", err)
 				}
 			}
 		}

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/go-jose/go-jose/v4"
 
 	"podid/internal/controlplane"
@@ -37,13 +38,14 @@ const tokenLife = 24 * time.Hour
 // issuer stands for the API server of one local cluster: it signs service
 // account tokens in the form that TokenRequest gives them.
 type issuer struct {
-	cluster string
-	key     *rsa.PrivateKey
-	kid     string
-	signer  jose.Signer
-	now     func() time.Time
-	node    node
-	agent   string // where the cluster's agent answers
+	cluster  string
+	key      *rsa.PrivateKey
+	kid      string
+	signer   jose.Signer
+	now      func() time.Time
+	node     node
+	agent    string                  // where the cluster's agent answers
+	identity aws.CredentialsProvider // its agent's; set before the agent runs
 }
 
 type node struct {
