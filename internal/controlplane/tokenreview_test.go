@@ -295,7 +295,7 @@ func TestTokenLife(t *testing.T) {
 // presigned request, whoever signs it.
 func TestPresignedNowhereElse(t *testing.T) {
 	t.Parallel()
-	cp := reviewing(t, nil)
+	cp := controlplanetest.Start(t, controlplanetest.Options{Tokens: noTokens{}})
 	presign := func(service, method, target string) *http.Request {
 		r, err := http.NewRequestWithContext(t.Context(), method, target, nil)
 		if err != nil {
@@ -316,7 +316,7 @@ func TestPresignedNowhereElse(t *testing.T) {
 		return res.StatusCode, string(raw)
 	}
 	routes, services := controlplane.Surface()
-	x := aim{own: cp.AccountID, names: "my", account: cp.AccountID, mark: "my", associationID: "a-00000000000000000", clusterARN: true}
+	x := aim{own: cp.AccountID, names: "my", account: cp.AccountID, mark: "my", associationID: "a-00000000000000000", updateID: "00000000-0000-4000-8000-000000000000", clusterARN: true}
 	for _, r := range routes {
 		status, raw := do(presign(r.Operation.Service, r.Method, cp.Endpoint+x.path(t, r)))
 		if status < 400 || !strings.Contains(raw, "GetCallerIdentity only") {

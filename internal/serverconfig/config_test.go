@@ -114,7 +114,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		RequestTimeout: time.Minute, MaxConnections: 7, EtcdEndpoints: []string{"https://a:2379", "https://b:2379"}, EtcdCA: "c.pem",
 		EtcdCert: "c.pem", EtcdKey: "k.pem", RootKeyFile: "/key", SessionKeyRotation: 12 * time.Hour, TokenMaxLife: time.Hour,
 		ClockSkew: time.Minute, AssociationLimit: 9, IAMQuotas: iam.Quotas{iam.RolesPerAccount: 7, iam.PoliciesPerRole: 20}, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
-		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"}, OIDCIssuerURL: "https://podid.example.com/oidc",
+		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"}, OIDCIssuerURL: "https://podid.example.com/oidc", TokenReview: true, TokenReviewHosts: []string{"sts.us-west-2.amazonaws.com", "podid.example.com:8443"},
 		AuditLog: AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	rows := [][2]string{
@@ -143,6 +143,8 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		{"allow-issuer-cidr", "10.0.0.0/8,fd00::/8"},
 		{"allow-jwks-origin", "https://keys.example.com,https://b:8443"},
 		{"oidc-issuer-url", "https://podid.example.com/oidc"},
+		{"token-review", "true"},
+		{"token-review-host", "sts.us-west-2.amazonaws.com,podid.example.com:8443"},
 		{"audit-log", "stdout"},
 		{"audit-max-size", "1GiB"},
 		{"audit-max-age", "0s"},

@@ -97,6 +97,7 @@ func TestProblems(t *testing.T) {
 		{"token issuer with a slash", "--oidc-issuer-url=https://podid.example.com/oidc/", "without a slash at the end"},
 		{"token issuer with a query", "--oidc-issuer-url=https://podid.example.com?x", "without a slash at the end"},
 		{"token issuer with dots", "--oidc-issuer-url=https://podid.example.com/a/../b", "without a slash at the end"},
+		{"token host without review", "--token-review-host=sts.us-west-2.amazonaws.com", "of no use without token-review"},
 		{"origin with a path", "--allow-jwks-origin=https://keys.example.com/jwks", "write it as https://host or https://host:port"},
 		{"origin without TLS", "--allow-jwks-origin=http://keys.example.com", "write it as https://host or https://host:port"},
 		{"network with host bits", "--allow-issuer-cidr=10.0.0.1/8", "write 10.0.0.0/8, or /32"},
