@@ -157,9 +157,9 @@ func (in *UpdateInput) apply(a *Addon) {
 	}
 }
 
-// recorded is authorize for verbs on updates: the add-on's record, or NotFound.
-func (m *Manager) recorded(ctx context.Context, caller iam.Caller, action, clusterName, name string) (*Addon, error) {
-	v, a, err := m.authorize(ctx, caller, action, clusterName, name)
+// recorded is authorize for verbs on what only a record has: the add-on's record, or NotFound.
+func (m *Manager) recorded(ctx context.Context, caller iam.Caller, action, clusterName, name string, keys ...iam.ConditionKey) (*Addon, error) {
+	v, a, err := m.authorize(ctx, caller, action, clusterName, name, keys...)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,14 @@ type Addons interface {
 	ListUpdates(ctx context.Context, caller iam.Caller, clusterName, name string) ([]string, error)
 	Known(ctx context.Context, caller iam.Caller, after string) ([]addon.Known, error)
 	Configuration(ctx context.Context, caller iam.Caller, name, version string) (addon.Known, error)
+	AddonTags
+}
+
+// AddonTags are the verbs on the tags of add-ons.
+type AddonTags interface {
+	Tag(ctx context.Context, caller iam.Caller, clusterName, name string, tags map[string]string) error
+	Untag(ctx context.Context, caller iam.Caller, clusterName, name string, keys []string) error
+	Tags(ctx context.Context, caller iam.Caller, clusterName, name string) (map[string]string, error)
 }
 
 // Versions are the verbs on Kubernetes versions.

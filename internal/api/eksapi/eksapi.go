@@ -70,7 +70,7 @@ type API struct {
 const (
 	onCluster     = "arn:${Partition}:eks:${Region}:${Account}:cluster/${ClusterName}"
 	onAssociation = "arn:${Partition}:eks:${Region}:${Account}:podidentityassociation/${ClusterName}/${AssociationId}"
-	onEither      = onCluster + " or " + onAssociation
+	onEither      = onCluster + " or " + onAssociation + " or " + onAddon
 )
 
 // Routes lists the operations.

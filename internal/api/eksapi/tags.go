@@ -31,6 +31,7 @@ type tagsOutput struct {
 type tagged struct {
 	cluster     string
 	association string // "" for the cluster itself
+	addon       string // name, when it is an add-on
 }
 
 // resource reads the ARN in the path. Only what this control plane owns can
@@ -50,8 +51,13 @@ func (a *API) resource(s string) (tagged, error) {
 		return tagged{cluster: name}, nil
 	case kind == "podidentityassociation" && two && name != "" && id != "" && !strings.Contains(id, "/"):
 		return tagged{cluster: name, association: id}, nil
+	case kind == "addon" && two && name != "":
+		addonName, uuid, whole := strings.Cut(id, "/")
+		if whole && addonName != "" && uuid != "" && !strings.Contains(uuid, "/") {
+			return tagged{cluster: name, addon: addonName}, nil
+		}
 	}
-	return tagged{}, fault.New(fault.InvalidParameter, "The resource %.200q is neither a cluster nor a pod identity association.", s).WithReason("resource-arn")
+	return tagged{}, fault.New(fault.InvalidParameter, "The resource %.200q is neither a cluster nor a pod identity association nor an add-on.", s).WithReason("resource-arn")
 }
 
 func (a *API) tagResource(ctx context.Context, c *call.Call) (any, error) {
@@ -64,6 +70,9 @@ func (a *API) tagResource(ctx context.Context, c *call.Call) (any, error) {
 	r, err := a.resource(in.ResourceArn)
 	if err != nil {
 		return nil, err
+	}
+	if r.addon != "" {
+		return nil, a.Addons.Tag(ctx, c.Caller, r.cluster, r.addon, in.Tags)
 	}
 	if r.association == "" {
 		return nil, a.Clusters.Tag(ctx, c.Caller, r.cluster, in.Tags)
@@ -82,6 +91,9 @@ func (a *API) untagResource(ctx context.Context, c *call.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.addon != "" {
+		return nil, a.Addons.Untag(ctx, c.Caller, r.cluster, r.addon, in.TagKeys)
+	}
 	if r.association == "" {
 		return nil, a.Clusters.Untag(ctx, c.Caller, r.cluster, in.TagKeys)
 	}
@@ -98,7 +110,9 @@ func (a *API) listTags(ctx context.Context, c *call.Call) (any, error) {
 		return nil, err
 	}
 	var tags map[string]string
-	if r.association == "" {
+	if r.addon != "" {
+		tags, err = a.Addons.Tags(ctx, c.Caller, r.cluster, r.addon)
+	} else if r.association == "" {
 		tags, err = a.Clusters.Tags(ctx, c.Caller, r.cluster)
 	} else {
 		tags, err = a.Associations.Tags(ctx, c.Caller, r.cluster, r.association)
