@@ -100,7 +100,7 @@ func parseKubeToken(token, clusterName string, hosts []string) (*http.Request, e
 		return nil, badToken("url", "The token does not hold an https URL.")
 	}
 	authority, query, ok := strings.Cut(rest, "/?")
-	if !ok || strings.ContainsAny(authority, "/?#@%\\") || strings.Contains(query, "#") {
+	if !ok || strings.ContainsAny(authority, "/?#@%\\") || strings.ContainsAny(query, "#;") {
 		return nil, badToken("url", "The URL in the token does not have the path / and a query.")
 	}
 	if !slices.Contains(hosts, authority) {
