@@ -191,7 +191,7 @@ func TestAccessEntryRights(t *testing.T) {
 	c, name := eks.NewFromConfig(cp.Config(bound)), aws.String("my-cluster")
 	denied := func(err error) {
 		t.Helper()
-		if e := (smithy.APIError)(nil); !errors.As(err, &e) || e.ErrorCode() != "AccessDeniedException" {
+		if e := smithy.APIError(nil); !errors.As(err, &e) || e.ErrorCode() != "AccessDeniedException" {
 			t.Errorf("%v", err)
 		}
 	}
