@@ -14,7 +14,7 @@ import (
 // TestDerive holds derive against the standard library's HKDF, for every use
 // that this package has of it.
 func TestDerive(t *testing.T) {
-	for _, info := range []string{infoRootIdent, infoRecord, infoToken1, infoSecret1, ""} {
+	for _, info := range []string{infoRootIdent, infoRecord, ""} {
 		for _, salted := range []bool{true, false} {
 			secret, salt := make([]byte, keySize), []byte(nil)
 			if _, err := rand.Read(secret); err != nil {
@@ -50,22 +50,24 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// TestVersion1: tokens that were sealed by a release before version 2 open.
-func TestVersion1(t *testing.T) {
+// TestTokenFormat: replicas of two releases open each other's tokens, so what a
+// token is changes with its version only.
+func TestTokenFormat(t *testing.T) {
 	k, err := NewTokenKey(7, bytes.Repeat([]byte{1}, keySize), bytes.Repeat([]byte{2}, keySize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	const (
-		accessKeyID = "ASIADHPWNEHFAMBQGAYD"
-		token       = "AQAAAAcDAwMDAwMDAwMDAwMDAwMDJw5l5WdYErz9N/u5RcsyNcYV63DgkKU="
-		secretKey   = "LBqNtKZ6eKGf/N51P6dU7aLn6oDnKvYAFUIYkHSo"
-	)
-	payload, got, err := OpenToken(k, token, accessKeyID, []byte("aad"))
-	if err != nil || string(payload) != "payload" || got != secretKey {
-		t.Errorf("%q, %q, %v", payload, got, err)
+	want := Sealed{
+		AccessKeyID:     "ASIADHPWNEHFAMBQGAYD",
+		Token:           "AQAAAAcDAwMDAwMDAwMDAwMDAwMDVInlqIrBiJAoF1a36wEnNoABnY+6cxY=",
+		SecretAccessKey: "8mWFT7+7OZfC/9BPULK+wAdWN2jUb5xgdJhzgNQn",
 	}
-	if id, err := TokenKeyID(token); err != nil || id != 7 {
-		t.Errorf("key %d, %v", id, err)
+	got, err := SealToken(k, bytes.NewReader(bytes.Repeat([]byte{3}, saltSize)), "111122223333", []byte("aad"), []byte("payload"))
+	if err != nil || got != want {
+		t.Errorf("%s, %s, %v", got.Token, got.SecretAccessKey, err)
+	}
+	payload, secret, err := OpenToken(k, want.Token, want.AccessKeyID, []byte("aad"))
+	if err != nil || string(payload) != "payload" || secret != want.SecretAccessKey {
+		t.Errorf("%q, %q, %v", payload, secret, err)
 	}
 }

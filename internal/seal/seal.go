@@ -48,19 +48,18 @@ var (
 	ErrTooLong = errors.New("payload is too long for a session token")
 )
 
-// derive returns 32 bytes of HKDF-SHA256 (RFC 5869): extract, then the one
-// block of expand that 32 bytes need. It gives what crypto/hkdf gives, without
-// its ten allocations; every session token costs two to four derivations.
+// derive returns 32 bytes of HKDF-SHA256 (RFC 5869): extract, then expand. It
+// gives what crypto/hkdf gives, without its ten allocations.
 func derive(secret, salt []byte, info string) [keySize]byte {
-	var buf [64]byte // enough for every secret and info here
 	prk := hmacSHA256(salt, secret)
-	return hmacSHA256(prk[:], append(append(buf[:0], info...), 1))
+	return expand(prk[:], info, nil)
 }
 
-// expand returns 32 bytes of HKDF-Expand alone, whose info is text and salt. A
-// secret of 32 random bytes needs no extraction (RFC 5869, section 3.3).
+// expand returns 32 bytes of HKDF-Expand, which is one block of it; info is
+// text and salt. Alone it does for a secret of 32 random bytes, which needs no
+// extraction (RFC 5869, section 3.3).
 func expand(secret []byte, info string, salt []byte) [keySize]byte {
-	var buf [64]byte
+	var buf [64]byte // enough for every info here
 	return hmacSHA256(secret, append(append(append(buf[:0], info...), salt...), 1))
 }
 

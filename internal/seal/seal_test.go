@@ -265,8 +265,7 @@ func TestOpenTokenRefuses(t *testing.T) {
 		{"new line", s.Token[:8] + "\n" + s.Token[8:], s.AccessKeyID, k, aad, seal.ErrMalformed},
 		{"url alphabet", strings.NewReplacer("+", "-", "/", "_").Replace(s.Token) + "-", s.AccessKeyID, k, aad, seal.ErrMalformed},
 		{"empty", "", s.AccessKeyID, k, aad, seal.ErrVersion},
-		{"version", "Aw" + s.Token[2:], s.AccessKeyID, k, aad, seal.ErrVersion},
-		{"as if of version 1", "AQ" + s.Token[2:], s.AccessKeyID, k, aad, seal.ErrNotAuthentic},
+		{"version", "Ag" + s.Token[2:], s.AccessKeyID, k, aad, seal.ErrVersion},
 		{"short", s.Token[:16], s.AccessKeyID, k, aad, seal.ErrMalformed},
 		{"long", strings.Repeat("A", seal.MaxTokenLen+4), s.AccessKeyID, k, aad, seal.ErrMalformed},
 		{"no key id", s.Token, "", k, aad, seal.ErrMalformed},
@@ -351,14 +350,10 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	// What version 1 made of the same key, salt and payload; it still opens.
-	const first = "AQAAAAEAAAAAAAAAAAAAAAAAAAAAak2ECSC8pxMNpQLhnnYY1f4TaD7onzc="
-	genuine := map[string]bool{s.Token: true, first: true}
 	f.Add(s.Token, s.AccessKeyID, record)
-	f.Add(first, s.AccessKeyID, record)
 	f.Add("AQAAAAE", "ASIA", []byte{1})
 	f.Fuzz(func(t *testing.T, token, id string, sealed []byte) {
-		if _, _, err := seal.OpenToken(k, token, id, aad); err == nil && (!genuine[token] || id != s.AccessKeyID) {
+		if _, _, err := seal.OpenToken(k, token, id, aad); err == nil && (token != s.Token || id != s.AccessKeyID) {
 			t.Errorf("a forged token opens: %q", token)
 		}
 		if _, err := root.Open(sealed, nil); err == nil && !bytes.Equal(sealed, record) {

@@ -15,16 +15,12 @@ import (
 )
 
 const (
-	// Version 2 differs from 1 in how its keys are derived, in half the time.
-	tokenVersion1 = 1
-	tokenVersion  = 2
-	tokenHeader   = 1 + 4 + saltSize
-	secretBytes   = 30 // 40 base64 characters, as AWS' secret access keys have
+	tokenVersion = 1
+	tokenHeader  = 1 + 4 + saltSize
+	secretBytes  = 30 // 40 base64 characters, as AWS' secret access keys have
 
-	infoToken1  = "token/v1"
-	infoSecret1 = "secret/v1"
-	infoToken   = "token/v2"
-	infoSecret  = "secret/v2"
+	infoToken  = "token/v1"
+	infoSecret = "secret/v1"
 
 	accessKeyPrefix = "ASIA"
 	longLivedPrefix = "AKIA"
@@ -109,14 +105,14 @@ func SealToken(k TokenKey, random io.Reader, accountID string, aad, payload []by
 		return Sealed{}, err
 	}
 	accessKeyID := accessKeyID(account, salt)
-	key := k.subkey(tokenVersion, salt)
+	key := k.subkey(salt)
 	aead, err := gcm(key[:])
 	if err != nil {
 		return Sealed{}, err
 	}
 	var nonce [12]byte
 	raw = aead.Seal(raw, nonce[:], payload, tokenAAD(raw, accessKeyID, aad))
-	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(tokenVersion, salt), Token: encode(raw)}, nil
+	return Sealed{AccessKeyID: accessKeyID, SecretAccessKey: k.secretAccessKey(salt), Token: encode(raw)}, nil
 }
 
 // TokenKeyID returns the id of the key that a token claims to be sealed under.
@@ -128,7 +124,7 @@ func TokenKeyID(token string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !tokenKnown(head[0]) {
+	if head[0] != tokenVersion {
 		return 0, ErrVersion
 	}
 	return binary.BigEndian.Uint32(head[1:]), nil
@@ -145,7 +141,7 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 	if err != nil {
 		return nil, "", err
 	}
-	if len(raw) == 0 || !tokenKnown(raw[0]) {
+	if len(raw) == 0 || raw[0] != tokenVersion {
 		return nil, "", ErrVersion
 	}
 	if len(raw) < tokenHeader+tagSize {
@@ -155,7 +151,7 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 		return nil, "", ErrOtherKey
 	}
 	salt := raw[5:tokenHeader]
-	key := k.subkey(raw[0], salt)
+	key := k.subkey(salt)
 	aead, err := gcm(key[:])
 	if err != nil {
 		return nil, "", err
@@ -165,7 +161,7 @@ func OpenToken(k TokenKey, token, accessKeyID string, aad []byte) (payload []byt
 	if err != nil {
 		return nil, "", ErrNotAuthentic
 	}
-	return payload, k.secretAccessKey(raw[0], salt), nil
+	return payload, k.secretAccessKey(salt), nil
 }
 
 // canonical takes one spelling of what it decodes.
@@ -183,20 +179,10 @@ func decodeToken(token string) ([]byte, error) {
 	return raw, nil
 }
 
-func tokenKnown(version byte) bool { return version == tokenVersion || version == tokenVersion1 }
+func (k TokenKey) subkey(salt []byte) [keySize]byte { return expand(k.k.token[:], infoToken, salt) }
 
-func (k TokenKey) subkey(version byte, salt []byte) [keySize]byte {
-	if version == tokenVersion1 {
-		return derive(k.k.token[:], salt, infoToken1)
-	}
-	return expand(k.k.token[:], infoToken, salt)
-}
-
-func (k TokenKey) secretAccessKey(version byte, salt []byte) string {
+func (k TokenKey) secretAccessKey(salt []byte) string {
 	raw := expand(k.k.secret[:], infoSecret, salt)
-	if version == tokenVersion1 {
-		raw = derive(k.k.secret[:], salt, infoSecret1)
-	}
 	return encode(raw[:secretBytes])
 }
 

@@ -10,14 +10,9 @@ import (
 	"time"
 )
 
-// The first byte of a payload is its version; one that is not among these is
-// another release's and is refused. A session that has nothing of version 2 is
-// written in version 1, which every release reads: while replicas are being
-// replaced, the tokens of pods and agents open on all of them.
-const (
-	payloadVersion = 1
-	payloadLineage = 2 // version 1, then kind, user, pod, chain and padding
-)
+// The first byte of a payload is its version; another one is another release's
+// and is refused.
+const payloadVersion = 1
 
 // wellKnown are the keys of the six tags of EKS Pod Identity, which travel as
 // one byte. The order is part of the format: append only.
@@ -74,14 +69,23 @@ func (w *writer) tag(t Tag) {
 // is padded to at least atLeast bytes.
 func encode(dst []byte, s *Session, atLeast int) []byte {
 	start := len(dst)
-	out := encodeBase(append(dst, payloadVersion, flags(s)), s)
-	if s.Kind == OfRole && s.UserID == "" && s.Origin.Pod == "" && len(s.Chain) == 0 && len(out)-start >= atLeast {
-		return out
+	w := writer{append(dst, payloadVersion, flags(s), byte(s.Kind))}
+	for _, v := range [...]string{
+		s.Partition, s.Account, s.RoleID, s.RolePath, s.RoleName, s.Name, s.SourceIdentity, s.FederatedProvider, s.Policy,
+		s.Node.ClusterUID, s.Node.Name, s.Node.UID, s.Origin.ClusterUID, s.Origin.AssociationID, s.Origin.PodUID, s.Origin.Pod, s.UserID,
+	} {
+		w.str(v)
 	}
-	out[start] = payloadLineage
-	w := writer{append(out, byte(s.Kind))}
-	w.str(s.UserID)
-	w.str(s.Origin.Pod)
+	w.time(s.Issued)
+	w.time(s.Expires)
+	w.b = binary.AppendUvarint(w.b, uint64(len(s.Tags)))
+	for _, t := range s.Tags {
+		w.tag(t)
+	}
+	w.b = binary.AppendUvarint(w.b, uint64(len(s.PolicyARNs)))
+	for _, p := range s.PolicyARNs {
+		w.str(p)
+	}
 	w.b = binary.AppendUvarint(w.b, uint64(len(s.Chain)))
 	for _, a := range s.Chain {
 		w.ancestor(a, s.Account)
@@ -99,27 +103,6 @@ func (w *writer) ancestor(a Ancestor, account string) {
 	w.str(a.Account)
 	w.str(a.PrincipalID)
 	w.time(a.Issued)
-}
-
-func encodeBase(dst []byte, s *Session) []byte {
-	w := writer{dst}
-	for _, v := range [...]string{
-		s.Partition, s.Account, s.RoleID, s.RolePath, s.RoleName, s.Name, s.SourceIdentity, s.FederatedProvider, s.Policy,
-		s.Node.ClusterUID, s.Node.Name, s.Node.UID, s.Origin.ClusterUID, s.Origin.AssociationID, s.Origin.PodUID,
-	} {
-		w.str(v)
-	}
-	w.time(s.Issued)
-	w.time(s.Expires)
-	w.b = binary.AppendUvarint(w.b, uint64(len(s.Tags)))
-	for _, t := range s.Tags {
-		w.tag(t)
-	}
-	w.b = binary.AppendUvarint(w.b, uint64(len(s.PolicyARNs)))
-	for _, p := range s.PolicyARNs {
-		w.str(p)
-	}
-	return w.b
 }
 
 func flags(s *Session) byte {
@@ -218,35 +201,25 @@ func (r *reader) count() int {
 	return int(n)
 }
 
-// lineage reads what version 2 has beyond version 1.
-func (r *reader) lineage(s *Session) {
-	s.Kind = Kind(r.byte())
-	s.UserID, s.Origin.Pod = r.str(), r.str()
-	if n := r.count(); n > 0 {
-		s.Chain = make([]Ancestor, n)
-		for i := range s.Chain {
-			a := Ancestor{Account: r.str(), PrincipalID: r.str(), Issued: r.time()}
-			if a.Account == "" {
-				a.Account = s.Account
-			}
-			s.Chain[i] = a
-		}
+// ancestor gives an ancestor that names no account the session's own.
+func (r *reader) ancestor(account string) Ancestor {
+	a := Ancestor{Account: r.str(), PrincipalID: r.str(), Issued: r.time()}
+	if a.Account == "" {
+		a.Account = account
 	}
-	_ = r.str() // padding
-	r.bad = r.bad || s.Kind > Federated
+	return a
 }
 
 func decode(b []byte) (*Session, error) {
 	r := reader{b: string(b)}
-	version := r.byte()
-	if version != payloadVersion && version != payloadLineage {
-		return nil, fmt.Errorf("%w: version %d, this release reads %d and %d", errPayload, version, payloadVersion, payloadLineage)
+	if version := r.byte(); version != payloadVersion {
+		return nil, fmt.Errorf("%w: version %d, this release reads %d", errPayload, version, payloadVersion)
 	}
-	f := r.byte()
-	s := &Session{Chained: f&1 != 0}
+	f, kind := r.byte(), Kind(r.byte())
+	s := &Session{Chained: f&1 != 0, Kind: kind}
 	for _, p := range [...]*string{
 		&s.Partition, &s.Account, &s.RoleID, &s.RolePath, &s.RoleName, &s.Name, &s.SourceIdentity, &s.FederatedProvider, &s.Policy,
-		&s.Node.ClusterUID, &s.Node.Name, &s.Node.UID, &s.Origin.ClusterUID, &s.Origin.AssociationID, &s.Origin.PodUID,
+		&s.Node.ClusterUID, &s.Node.Name, &s.Node.UID, &s.Origin.ClusterUID, &s.Origin.AssociationID, &s.Origin.PodUID, &s.Origin.Pod, &s.UserID,
 	} {
 		*p = r.str()
 	}
@@ -263,10 +236,14 @@ func decode(b []byte) (*Session, error) {
 			s.PolicyARNs[i] = r.str()
 		}
 	}
-	if version == payloadLineage {
-		r.lineage(s)
+	if n := r.count(); n > 0 {
+		s.Chain = make([]Ancestor, n)
+		for i := range s.Chain {
+			s.Chain[i] = r.ancestor(s.Account)
+		}
 	}
-	if r.bad || len(r.b) != 0 || f > 1 {
+	_ = r.str() // padding
+	if r.bad || len(r.b) != 0 || f > 1 || kind > Federated {
 		return nil, errPayload
 	}
 	return s, nil

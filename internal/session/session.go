@@ -76,7 +76,7 @@ type Session struct {
 	PolicyARNs         []string // managed session policies
 	Node               Node
 	Origin             Origin
-	Chain              []Ancestor // of the sessions that led to this one; nil in tokens of releases before it was kept
+	Chain              []Ancestor // of the sessions that led to this one
 
 	// MinTokenSize is what Mint pads the token to, in bytes; 0 = nothing. It
 	// does not travel in the token.

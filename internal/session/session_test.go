@@ -113,7 +113,7 @@ func TestTooLarge(t *testing.T) {
 	s := textbook()
 	s.Policy = strings.Repeat("x", seal.MaxPayload)
 	_, err := m.Mint(s)
-	if !fault.Is(err, fault.PackedPolicyTooLarge) || fault.As(err).Message != "Packed size of session tags and session policies consumes 114% of allotted space: the session token would have 4628 bytes, 532 more than the 4096 that are allowed." {
+	if !fault.Is(err, fault.PackedPolicyTooLarge) || fault.As(err).Message != "Packed size of session tags and session policies consumes 114% of allotted space: the session token would have 4636 bytes, 540 more than the 4096 that are allowed." {
 		t.Errorf("Mint of a session that does not fit: %v", err)
 	}
 	for n := range 3000 {
@@ -199,14 +199,13 @@ func TestTruncatedAndForeignPayloads(t *testing.T) {
 		in   []byte
 	}{
 		{"other version", change(0, 3)},
-		{"version 2 without what it adds", change(0, payloadLineage)},
-		{"unknown kind", append(append([]byte{payloadLineage}, zero[1:]...), byte(Federated)+1, 0, 0, 0, 0)},
+		{"unknown kind", change(2, byte(Federated)+1)},
 		{"unknown flag", change(1, 2)},
-		{"string longer than the payload", change(2, 0xff)},
-		{"list longer than the payload", append(bytes.Clone(zero[:len(zero)-2]), 0xff, 0xff, 0xff, 0xff, 0x0f)},
-		{"list of 2^63", append(bytes.Clone(zero[:len(zero)-2]), 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01)},
-		{"varint without end", append(bytes.Clone(zero[:len(zero)-2]), bytes.Repeat([]byte{0x80}, 11)...)},
-		{"unknown tag", append(bytes.Clone(zero[:len(zero)-2]), 1, 0x7f, 0, 0)},
+		{"string longer than the payload", change(3, 0xff)},
+		{"list longer than the payload", append(bytes.Clone(zero[:len(zero)-4]), 0xff, 0xff, 0xff, 0xff, 0x0f)},
+		{"list of 2^63", append(bytes.Clone(zero[:len(zero)-4]), 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01)},
+		{"varint without end", append(bytes.Clone(zero[:len(zero)-4]), bytes.Repeat([]byte{0x80}, 11)...)},
+		{"unknown tag", append(bytes.Clone(zero[:len(zero)-4]), 1, 0x7f, 0, 0)},
 	} {
 		if s, err := decode(c.in); !errors.Is(err, errPayload) {
 			t.Errorf("%s: %+v, %v", c.name, s, err)
