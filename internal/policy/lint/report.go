@@ -4,11 +4,11 @@
 package lint
 
 import (
-	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
+
+	"podid/internal/policy/report"
 )
 
 // A Report is the outcome of a run.
@@ -41,14 +41,7 @@ func (r *Report) Worst() Severity {
 
 // String sums the report up in a line.
 func (r *Report) String() string {
-	return fmt.Sprintf("%s: %s, %s, %s", plural(r.Documents, "document"), plural(r.Count(Error), "error"), plural(r.Count(Warning), "warning"), plural(r.Count(Note), "note"))
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%s: %s, %s, %s", report.Count(r.Documents, "document"), report.Count(r.Count(Error), "error"), report.Count(r.Count(Warning), "warning"), report.Count(r.Count(Note), "note"))
 }
 
 // Place is file:line:column as compilers write it, as far as it is known.
@@ -99,10 +92,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	if out.Findings == nil {
 		out.Findings = []Finding{}
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(struct {
+	return report.WriteJSON(w, struct {
 		Report
 		Errors   int `json:"errors"`
 		Warnings int `json:"warnings"`
@@ -110,72 +100,33 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	}{out, r.Count(Error), r.Count(Warning), r.Count(Note)})
 }
 
-// The elements of a JUnit report: a suite for each file, a case for each
-// finding, and one that passes for a file without.
-type (
-	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Name     string       `xml:"name,attr"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		File     string      `xml:"file,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}
-	junitCase struct {
-		Name      string        `xml:"name,attr"`
-		ClassName string        `xml:"classname,attr"`
-		File      string        `xml:"file,attr"`
-		Line      int           `xml:"line,attr,omitempty"`
-		Time      string        `xml:"time,attr"`
-		Failure   *junitFailure `xml:"failure"`
-		Output    string        `xml:"system-out,omitempty"`
-	}
-	junitFailure struct {
-		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr"`
-		Text    string `xml:",chardata"`
-	}
-)
-
-// WriteJUnit writes the report as JUnit XML. Findings of the severity or above
-// are failures, the others are output of cases that pass.
+// WriteJUnit writes the report as JUnit XML: a suite for each file, a case for
+// each finding, and one that passes for a file without. Findings of the severity
+// or above are failures, the others are output of cases that pass.
 func (r *Report) WriteJUnit(w io.Writer, failOn Severity) error {
-	all := junitSuites{Name: "podid policy lint"}
+	var suites []report.Suite
 	for _, file := range r.Files {
-		s := junitSuite{Name: file, File: file}
+		s := report.Suite{File: file}
 		for i := range r.Findings {
-			f := &r.Findings[i]
-			if f.File != file {
-				continue
+			if f := &r.Findings[i]; f.File == file {
+				s.Cases = append(s.Cases, f.junit(failOn))
 			}
-			c := junitCase{Name: fmt.Sprintf("%s at %d:%d", f.Code, f.Line, f.Column), ClassName: file, File: file, Line: f.Line, Time: "0"}
-			text := fmt.Sprintf("%s: %s: %s\nin %s\nfix: %s\n", f.Place(), f.Severity, f.Message, f.Where(), f.Fix)
-			if f.Severity >= failOn {
-				s.Failures++
-				c.Failure = &junitFailure{f.Message, f.Code, text}
-			} else {
-				c.Output = text
-			}
-			s.Cases = append(s.Cases, c)
 		}
 		if len(s.Cases) == 0 {
-			s.Cases = append(s.Cases, junitCase{Name: "no findings", ClassName: file, File: file, Time: "0"})
+			s.Cases = []report.Case{{Name: "no findings"}}
 		}
-		s.Tests = len(s.Cases)
-		all.Tests += s.Tests
-		all.Failures += s.Failures
-		all.Suites = append(all.Suites, s)
+		suites = append(suites, s)
 	}
-	body, err := xml.MarshalIndent(all, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write XML: %w", err)
+	return report.WriteJUnit(w, "podid policy lint", suites)
+}
+
+func (f *Finding) junit(failOn Severity) report.Case {
+	c := report.Case{Name: fmt.Sprintf("%s at %d:%d", f.Code, f.Line, f.Column), Line: f.Line}
+	text := fmt.Sprintf("%s: %s: %s\nin %s\nfix: %s\n", f.Place(), f.Severity, f.Message, f.Where(), f.Fix)
+	if f.Severity >= failOn {
+		c.Failure = &report.Fault{Message: f.Message, Type: f.Code, Text: text}
+	} else {
+		c.Output = text
 	}
-	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, body)
-	return err
+	return c
 }

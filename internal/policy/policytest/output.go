@@ -4,11 +4,11 @@
 package policytest
 
 import (
-	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
+
+	"podid/internal/policy/report"
 )
 
 // WriteHuman writes a report for people: a line for each case, and for each
@@ -48,9 +48,9 @@ func writeCase(b *strings.Builder, checks []Check, verbose bool) {
 	first := &checks[0]
 	switch {
 	case failed > 0:
-		fmt.Fprintf(b, "FAIL  %s: %s (%d of %s)\n", first.File, first.Case, failed, count(len(checks), "check"))
+		fmt.Fprintf(b, "FAIL  %s: %s (%d of %s)\n", first.File, first.Case, failed, report.Count(len(checks), "check"))
 	default:
-		fmt.Fprintf(b, "ok    %s: %s (%s)\n", first.File, first.Case, count(len(checks), "check"))
+		fmt.Fprintf(b, "ok    %s: %s (%s)\n", first.File, first.Case, report.Count(len(checks), "check"))
 	}
 	for i := range checks {
 		c := &checks[i]
@@ -68,9 +68,8 @@ func writeCase(b *strings.Builder, checks []Check, verbose bool) {
 }
 
 func (c *Check) writeDetails(b *strings.Builder) {
-	line := func(label, text string) { fmt.Fprintf(b, "          %-9s %s\n", label, text) }
 	for _, l := range c.details() {
-		line(l[0], l[1])
+		fmt.Fprintf(b, "          %-9s %s\n", l[0], l[1])
 	}
 }
 
@@ -123,101 +122,40 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		"files": t.Files, "cases": t.Cases, "checks": t.Checks, "passed": t.Passed, "failed": t.Failed,
 		"ungraded": t.Ungraded, "invalidFiles": t.Invalid,
 	}}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return report.WriteJSON(w, out)
 }
 
-// The elements of a JUnit report, as GitLab's and GitHub's readers take them:
-// a suite for each file, a case for each check.
-type (
-	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Name     string       `xml:"name,attr"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Errors   int          `xml:"errors,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		File     string      `xml:"file,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Errors   int         `xml:"errors,attr"`
-		Skipped  int         `xml:"skipped,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}
-	junitCase struct {
-		Name      string      `xml:"name,attr"`
-		ClassName string      `xml:"classname,attr"`
-		File      string      `xml:"file,attr"`
-		Line      int         `xml:"line,attr,omitempty"`
-		Time      string      `xml:"time,attr"`
-		Failure   *junitFault `xml:"failure"`
-		Error     *junitFault `xml:"error"`
-		Skipped   *junitSkip  `xml:"skipped"`
-	}
-	junitFault struct {
-		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr"`
-		Text    string `xml:",chardata"`
-	}
-	junitSkip struct {
-		Message string `xml:"message,attr"`
-	}
-)
-
-// WriteJUnit writes the report as JUnit XML. Deciding takes microseconds, so
-// every time is 0.
+// WriteJUnit writes the report as JUnit XML: a suite for each file, a case for
+// each check and for each reason why a file cannot be run.
 func (r *Report) WriteJUnit(w io.Writer) error {
-	all := junitSuites{Name: "podid policy test"}
+	suites := make([]report.Suite, 0, len(r.Files))
 	for i := range r.Files {
-		s := r.Files[i].junit()
-		all.Tests += s.Tests
-		all.Failures += s.Failures
-		all.Errors += s.Errors
-		all.Suites = append(all.Suites, s)
-	}
-	return writeXML(w, all)
-}
-
-// writeXML writes a document with its declaration and indented.
-func writeXML(w io.Writer, v any) error {
-	body, err := xml.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write XML: %w", err)
-	}
-	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, body)
-	return err
-}
-
-func (f *FileReport) junit() junitSuite {
-	s := junitSuite{Name: f.File, File: f.File}
-	for _, e := range f.Errors {
-		s.Errors++
-		s.Cases = append(s.Cases, junitCase{Name: "read file", ClassName: f.File, File: f.File, Time: "0", Error: &junitFault{e, "invalid", e}})
-	}
-	for i := range f.Checks {
-		c := &f.Checks[i]
-		jc := junitCase{Name: c.Case + ": " + c.Expected + " " + c.Ask, ClassName: f.File, File: f.File, Line: c.Line, Time: "0"}
-		switch {
-		case c.Ungraded:
-			s.Skipped++
-			jc.Name = c.Case + ": " + c.Ask
-			jc.Skipped = &junitSkip{"nothing is wanted; the verdict is " + c.Verdict}
-		case !c.Passed:
-			s.Failures++
-			var text strings.Builder
-			fmt.Fprintf(&text, "%s:%d\n", c.File, c.Line)
-			for _, l := range c.details() {
-				fmt.Fprintf(&text, "%s: %s\n", l[0], l[1])
-			}
-			jc.Failure = &junitFault{c.Problem, c.Reason, text.String()}
+		f := &r.Files[i]
+		s := report.Suite{File: f.File}
+		for _, e := range f.Errors {
+			s.Cases = append(s.Cases, report.Case{Name: "read file", Error: &report.Fault{Message: e, Type: "invalid", Text: e}})
 		}
-		s.Cases = append(s.Cases, jc)
+		for j := range f.Checks {
+			s.Cases = append(s.Cases, f.Checks[j].junit())
+		}
+		suites = append(suites, s)
 	}
-	s.Tests = len(s.Cases)
-	return s
+	return report.WriteJUnit(w, "podid policy test", suites)
+}
+
+func (c *Check) junit() report.Case {
+	out := report.Case{Name: c.Case + ": " + c.Expected + " " + c.Ask, Line: c.Line}
+	switch {
+	case c.Ungraded:
+		out.Name = c.Case + ": " + c.Ask
+		out.Skipped = "nothing is wanted; the verdict is " + c.Verdict
+	case !c.Passed:
+		var text strings.Builder
+		fmt.Fprintf(&text, "%s:%d\n", c.File, c.Line)
+		for _, l := range c.details() {
+			fmt.Fprintf(&text, "%s: %s\n", l[0], l[1])
+		}
+		out.Failure = &report.Fault{Message: c.Problem, Type: c.Reason, Text: text.String()}
+	}
+	return out
 }

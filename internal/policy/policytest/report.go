@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"podid/internal/policy"
+	"podid/internal/policy/report"
 )
 
 // The reasons of a verdict in reports.
@@ -114,21 +115,14 @@ func (r *Report) Totals() Totals {
 
 // String is the last line of a report for people.
 func (t Totals) String() string {
-	out := fmt.Sprintf("%s in %s: %s, %d passed, %d failed", count(t.Cases, "case"), count(t.Files, "file"), count(t.Checks, "check"), t.Passed, t.Failed)
+	out := fmt.Sprintf("%s in %s: %s, %d passed, %d failed", report.Count(t.Cases, "case"), report.Count(t.Files, "file"), report.Count(t.Checks, "check"), t.Passed, t.Failed)
 	if t.Ungraded > 0 {
 		out += fmt.Sprintf(", %d not graded", t.Ungraded)
 	}
 	if t.Invalid > 0 {
-		out += fmt.Sprintf("; %s could not be run", count(t.Invalid, "file"))
+		out += fmt.Sprintf("; %s could not be run", report.Count(t.Invalid, "file"))
 	}
 	return out
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // describe fills in what the explanation says.
