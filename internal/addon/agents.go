@@ -5,10 +5,6 @@ package addon
 
 import (
 	"context"
-	"errors"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"podid/internal/cluster"
@@ -33,24 +29,13 @@ var Seen = store.NewTable[Sighting]("agent-sighting", nil)
 // agents are gone.
 const Quiet = 7 * time.Hour
 
-// DefaultSightingsEvery bounds how often a cluster costs a write, and how much
-// a crash takes with it.
-const DefaultSightingsEvery = 5 * time.Minute
-
-// sightingsPerWrite bounds a transaction: etcd takes 128 operations in one.
-const sightingsPerWrite = 32
-
-// Sightings collects in memory when agents were seen and writes it down every
-// now and then: no exchange waits for the store. What was not written yet is
-// lost with the process, and not seen by other replicas. Fields are set once,
-// before use.
+// Sightings knows when agents were last seen: what was written down, and the
+// notes of this process. Fields are set once, before use.
 type Sightings struct {
 	Store store.Store
 	Now   func() time.Time
-	Every time.Duration // between writings; 0 is DefaultSightingsEvery
 
-	mu  sync.Mutex
-	not map[seenCluster]Sighting // not written yet
+	notes store.Notes[seenCluster, Sighting]
 }
 
 type seenCluster struct {
@@ -61,18 +46,7 @@ type seenCluster struct {
 // Good notes a call that an agent of the cluster made with the role.
 func (s *Sightings) Good(scope store.Scope, clusterUID, role string) {
 	now := s.Now().UTC().Truncate(time.Second)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.not == nil {
-		s.not = map[seenCluster]Sighting{}
-	}
-	k := seenCluster{scope, clusterUID}
-	x := s.not[k]
-	if x.First.IsZero() {
-		x.First = now
-	}
-	x.Good, x.Role = now, role
-	s.not[k] = x
+	s.note(scope, clusterUID, Sighting{First: now, Good: now, Role: role})
 }
 
 // Refused notes that a session of the role was refused for want of rights. It
@@ -84,24 +58,19 @@ func (s *Sightings) Refused(scope store.Scope, clusterUID, role, reason string) 
 		return
 	}
 	last.Failed, last.Reason = s.Now().UTC().Truncate(time.Second), reason
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.not == nil {
-		s.not = map[seenCluster]Sighting{}
-	}
-	k := seenCluster{scope, clusterUID}
-	s.not[k] = later(s.not[k], last)
+	s.note(scope, clusterUID, last)
+}
+
+func (s *Sightings) note(scope store.Scope, clusterUID string, x Sighting) {
+	s.notes.Note(seenCluster{scope, clusterUID}, func(was Sighting) Sighting { return later(was, x) })
 }
 
 // Last is what r and this process know of a cluster's agents.
 func (s *Sightings) Last(r store.Reader, scope store.Scope, clusterUID string) (Sighting, bool) {
-	var x Sighting
+	x, _ := s.notes.Peek(seenCluster{scope, clusterUID})
 	if stored, ok := Seen.Get(r, scope, clusterUID); ok {
-		x = *stored
+		x = later(*stored, x)
 	}
-	s.mu.Lock()
-	x = later(x, s.not[seenCluster{scope, clusterUID}])
-	s.mu.Unlock()
 	return x, !x.First.IsZero()
 }
 
@@ -135,82 +104,27 @@ func (s *Sightings) health(r store.Reader, scope store.Scope, clusterUID string,
 	return Active, []Issue{}
 }
 
-// Run writes until ctx ends. Failures go to report: what could not be written
-// is tried again the next time.
+// Run writes every store.NotesEvery until ctx ends; failures go to report.
 func (s *Sightings) Run(ctx context.Context, report func(error)) error {
-	every := s.Every
-	if every == 0 {
-		every = DefaultSightingsEvery
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := s.Write(ctx); err != nil && ctx.Err() == nil {
-				report(err)
-			}
-		}
-	}
+	return store.WriteNotes(ctx, s.Write, report)
 }
 
 // Write writes what was noted so far.
 func (s *Sightings) Write(ctx context.Context) error {
-	s.mu.Lock()
-	keys := make([]seenCluster, 0, len(s.not))
-	for k := range s.not {
-		keys = append(keys, k)
-	}
-	s.mu.Unlock()
-	slices.SortFunc(keys, func(a, b seenCluster) int { return strings.Compare(a.scope.Account+a.uid, b.scope.Account+b.uid) })
-	var errs []error
-	for part := range slices.Chunk(keys, sightingsPerWrite) {
-		errs = append(errs, s.write(ctx, part))
-	}
-	return errors.Join(errs...)
-}
-
-func (s *Sightings) write(ctx context.Context, keys []seenCluster) error {
-	what := make(map[seenCluster]Sighting, len(keys))
-	s.mu.Lock()
-	for _, k := range keys {
-		what[k] = s.not[k]
-	}
-	s.mu.Unlock()
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		gone := map[string]bool{}
-		for _, k := range keys {
-			gone[k.uid] = true
-		}
-		for _, k := range keys {
-			for _, c := range cluster.Clusters.List(tx.View(), k.scope, "", "") {
-				delete(gone, c.UID)
-			}
-		}
-		for _, k := range keys {
-			old, ok := Seen.Get(tx, k.scope, k.uid)
-			if gone[k.uid] { // deleted meanwhile: it leaves nothing
-				continue
-			}
-			x := what[k]
-			if ok {
-				x = later(*old, x)
-			}
-			Seen.Put(tx, k.scope, k.uid, &x)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.notes.Write(ctx, s.Store, writeSighting); err != nil {
 		return cluster.StoreFault("write sightings of agents", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, x := range what {
-		if s.not[k] == x { // else it was seen meanwhile
-			delete(s.not, k)
-		}
-	}
 	return nil
+}
+
+// writeSighting joins a note with what other replicas have written of the same
+// cluster. A cluster that was deleted meanwhile leaves nothing.
+func writeSighting(tx *store.Tx, k seenCluster, x Sighting) {
+	if _, ok := cluster.ByUID(tx, k.scope, k.uid); !ok {
+		return
+	}
+	if old, ok := Seen.Get(tx, k.scope, k.uid); ok {
+		x = later(*old, x)
+	}
+	Seen.Put(tx, k.scope, k.uid, &x)
 }

@@ -109,6 +109,12 @@ func ByIssuer(r store.Reader, s store.Scope, issuer string) iter.Seq2[string, *C
 	return Clusters.ByIndex(r, s, issuer)
 }
 
+// ByUID returns the cluster of a scope with the unique id as r shows it.
+func ByUID(r store.Reader, s store.Scope, uid string) (*Cluster, bool) {
+	_, c, ok := Clusters.FindIndex(r, s, uid)
+	return c, ok
+}
+
 // authorize asks for action on the cluster of that name, which may not exist,
 // and returns it as it was judged; nil when there was none. It looks at what
 // any replica has acknowledged: a tag that forbids must count at once.

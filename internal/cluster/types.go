@@ -64,7 +64,8 @@ func (c *Cluster) ProviderARN() string {
 // Scope is where the cluster and all that belongs to it stand.
 func (c *Cluster) Scope() store.Scope { return store.Scope{Account: c.Account, Region: c.Region} }
 
-// Clusters is the table, by name; indexed by issuer, see ByIssuer.
+// Clusters is the table, by name; indexed by issuer and by unique id, see
+// ByIssuer and ByUID. An issuer is a URL, so the two never meet.
 var Clusters = store.NewTable("cluster", func(c *Cluster) []string {
-	return []string{c.Issuer}
+	return []string{c.Issuer, c.UID}
 })

@@ -4,7 +4,6 @@
 package controlplane_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha1" //nolint:gosec // thumbprints are SHA-1 by AWS' definition
 	"encoding/hex"
@@ -14,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,24 +27,6 @@ import (
 	"podid/internal/controlplane/controlplanetest"
 )
 
-// logs is what a server writes, for many goroutines.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 const (
 	baseARN  = "arn:aws:iam::111122223333:user/podid-base"
 	cloudARN = roleARN + "cloud"
@@ -56,7 +36,7 @@ const (
 type pair struct {
 	*world
 	up   *controlplanetest.ControlPlane
-	log  *logs
+	log  *buffer
 	keys map[string]string // of the base credentials, by name
 }
 
@@ -70,7 +50,7 @@ func baseTrust() map[string]any {
 
 func newPair(t *testing.T, upstream controlplanetest.Options) *pair {
 	t.Helper()
-	p := &pair{log: &logs{}, up: controlplanetest.Start(t, upstream)}
+	p := &pair{log: &buffer{}, up: controlplanetest.Start(t, upstream)}
 	base := p.up.User("podid-base", controlplanetest.Document(
 		controlplanetest.Statement("Allow", []string{"sts:AssumeRole", "sts:TagSession", "iam:GetRole"}, roleARN+"*", nil)))
 	p.up.Role("cloud", baseTrust())
@@ -390,7 +370,7 @@ func TestWebIdentityIssuer(t *testing.T) {
 	}
 	_, port, _ := net.SplitHostPort(address)
 	base := "https://localhost:" + port + "/oidc"
-	p := &pair{log: &logs{}, up: controlplanetest.Start(t, controlplanetest.Options{Settings: map[string]string{"PODID_ALLOW_ISSUER_CIDR": "127.0.0.0/8,::1/128"}})}
+	p := &pair{log: &buffer{}, up: controlplanetest.Start(t, controlplanetest.Options{Settings: map[string]string{"PODID_ALLOW_ISSUER_CIDR": "127.0.0.0/8,::1/128"}})}
 	p.world = &world{ControlPlane: controlplanetest.Start(t, controlplanetest.Options{Log: p.log, Settings: map[string]string{
 		"PODID_LISTEN": address, "PODID_OIDC_ISSUER_URL": base,
 	}})}

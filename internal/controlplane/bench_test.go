@@ -114,8 +114,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkListener is the same over TLS, client included: it is what the
-// profile is taken from that the compiler optimises podid by (make profile).
+// BenchmarkListener is the same over TLS, client included: it is what profiles
+// are taken from.
 func BenchmarkListener(b *testing.B) {
 	cp, kinds := busy(b)
 	for _, h2 := range []bool{false, true} {

@@ -5,10 +5,6 @@ package iam
 
 import (
 	"context"
-	"errors"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"podid/internal/fault"
@@ -26,38 +22,22 @@ type KeyUse struct {
 // that their records change only when somebody changes them.
 var KeyUses = store.NewTable[KeyUse]("key-use", nil)
 
-// LastUsed collects the use of access keys in memory and writes it down every
-// now and then: a request never waits for the store. What was not written yet
-// is lost with the process, and not seen by other replicas. Fields are set
-// once, before use.
+// LastUsed knows when access keys were last used: what was written down, and
+// the notes of this process. Fields are set once, before use.
 type LastUsed struct {
 	Store store.Store
 	Now   func() time.Time
-	Every time.Duration // between writings; 0 is DefaultLastUsedEvery
 
-	mu  sync.Mutex
-	not map[usedKey]KeyUse // not written yet
+	notes store.Notes[usedKey, KeyUse]
 }
 
 type usedKey struct{ account, keyID string }
 
-// DefaultLastUsedEvery bounds both how often a key costs a write, and how much
-// a crash takes with it.
-const DefaultLastUsedEvery = 5 * time.Minute
-
-// usesPerWrite bounds the transaction: etcd takes 128 operations in one.
-const usesPerWrite = 32
-
-// Used notes that a request was signed with the key. It costs a lock and no
-// allocation, but for the first request of a key after a writing.
+// Used notes that a request was signed with the key; see store.Notes for what
+// that costs.
 func (l *LastUsed) Used(account, keyID, service, region string) {
 	use := KeyUse{l.Now().UTC().Truncate(time.Second), service, region}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.not == nil {
-		l.not = map[usedKey]KeyUse{}
-	}
-	l.not[usedKey{account, keyID}] = use
+	l.notes.Note(usedKey{account, keyID}, func(KeyUse) KeyUse { return use })
 }
 
 // Last is the latest use that r or this process knows of.
@@ -70,73 +50,21 @@ func (l *LastUsed) Last(r store.Reader, account, keyID string) (KeyUse, bool) {
 	if l == nil {
 		return use, known
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if own, ok := l.not[usedKey{account, keyID}]; ok && !own.Time.Before(use.Time) {
+	if own, ok := l.notes.Peek(usedKey{account, keyID}); ok && !own.Time.Before(use.Time) {
 		return own, true
 	}
 	return use, known
 }
 
-// Run writes until ctx ends. Failures go to report: what could not be written
-// is tried again the next time.
+// Run writes every store.NotesEvery until ctx ends; failures go to report.
 func (l *LastUsed) Run(ctx context.Context, report func(error)) error {
-	every := l.Every
-	if every == 0 {
-		every = DefaultLastUsedEvery
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := l.Write(ctx); err != nil && ctx.Err() == nil {
-				report(err)
-			}
-		}
-	}
+	return store.WriteNotes(ctx, l.Write, report)
 }
 
 // Write writes what was noted so far.
 func (l *LastUsed) Write(ctx context.Context) error {
-	l.mu.Lock()
-	keys := make([]usedKey, 0, len(l.not))
-	for k := range l.not {
-		keys = append(keys, k)
-	}
-	l.mu.Unlock()
-	slices.SortFunc(keys, func(a, b usedKey) int { return strings.Compare(a.account+a.keyID, b.account+b.keyID) })
-	var errs []error
-	for part := range slices.Chunk(keys, usesPerWrite) {
-		errs = append(errs, l.write(ctx, part))
-	}
-	return errors.Join(errs...)
-}
-
-func (l *LastUsed) write(ctx context.Context, keys []usedKey) error {
-	uses := make(map[usedKey]KeyUse, len(keys))
-	l.mu.Lock()
-	for _, k := range keys {
-		uses[k] = l.not[k]
-	}
-	l.mu.Unlock()
-	err := storeFault(l.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, k := range keys {
-			writeUse(tx, k, uses[k])
-		}
-		return nil
-	}))
-	if err != nil {
+	if err := l.notes.Write(ctx, l.Store, writeUse); err != nil {
 		return fault.New(fault.Unavailable, "The use of access keys cannot be written.").WithReason("store-unavailable").Because(err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for k, use := range uses {
-		if l.not[k] == use { // else it was used meanwhile
-			delete(l.not, k)
-		}
 	}
 	return nil
 }

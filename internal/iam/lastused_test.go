@@ -111,13 +111,13 @@ func TestLastUsedRun(t *testing.T) {
 			l.Used(account, key, "eks", "us-west-2")
 		}
 		h.store.Fail(store.ErrUnavailable)
-		time.Sleep(iam.DefaultLastUsedEvery + time.Second)
+		time.Sleep(store.NotesEvery + time.Second)
 		synctest.Wait()
 		if len(reported) != 1 || !errors.Is(reported[0], store.ErrUnavailable) {
 			t.Errorf("reported %v", reported)
 		}
 		h.store.Fail(nil)
-		time.Sleep(iam.DefaultLastUsedEvery)
+		time.Sleep(store.NotesEvery)
 		synctest.Wait()
 		if got := h.store.View().Revision(); got != start+1 {
 			t.Errorf("%d writings, want 1", got-start)
