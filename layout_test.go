@@ -49,7 +49,7 @@ var rooms = map[string]layer{
 	"api": apiTypes,
 
 	"internal/fault": ground, "internal/arn": ground, "internal/reqctx": ground, "internal/sigv4": ground, "internal/seal": ground,
-	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground,
+	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground, "internal/uuid": ground,
 
 	"internal/account": domain, "internal/policy": domain, "internal/satoken": domain, "internal/keyring": domain,
 	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain, "internal/revocation": domain,

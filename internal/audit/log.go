@@ -15,7 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"podid/internal/reqctx"
+	"podid/internal/uuid"
 )
 
 // probeEvery is how often Ready tries a sink that does not take events.
@@ -242,7 +242,7 @@ func (l *Log) writeGap(now time.Time) error {
 	*buf, err = appendLine((*buf)[:0], &Event{
 		EventVersion: "1.11", UserIdentity: UserIdentity{Type: "AWSService", InvokedBy: "podid"},
 		EventTime: now.UTC().Truncate(time.Second), EventSource: "podid", EventName: GapName, AWSRegion: l.opts.Region,
-		SourceIPAddress: "podid", EventID: reqctx.NewID(), EventType: "AwsServiceEvent", ManagementEvent: true,
+		SourceIPAddress: "podid", EventID: uuid.Random(), EventType: "AwsServiceEvent", ManagementEvent: true,
 		RecipientAccountID: l.opts.Account, EventCategory: "Management",
 		Podid: &Extra{Reason: "audit-unavailable", Detail: gap{l.dropped, l.failedAt.UTC(), l.failed.Error()}},
 	})

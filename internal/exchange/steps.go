@@ -5,10 +5,7 @@ package exchange
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 
 	"podid/internal/arn"
 	"podid/internal/association"
@@ -18,6 +15,7 @@ import (
 	"podid/internal/jwt"
 	"podid/internal/satoken"
 	"podid/internal/session"
+	"podid/internal/uuid"
 )
 
 func (e *exchange) clusterARN() string {
@@ -183,13 +181,11 @@ func issue(ctx context.Context, e *exchange) error {
 // sessionName is "eks-<cluster:10>-<pod:10>-<uuid4>", as CloudTrail shows it;
 // at most 62 characters.
 func (s *Service) sessionName(clusterName, pod string) (string, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(s.Rand, b[:]); err != nil {
-		return "", fmt.Errorf("read randomness: %w", err)
+	id, err := uuid.New(s.Rand)
+	if err != nil {
+		return "", err
 	}
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return "eks-" + first(clusterName, 10) + "-" + first(pod, 10) + "-" + h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], nil
+	return "eks-" + first(clusterName, 10) + "-" + first(pod, 10) + "-" + id, nil
 }
 
 func first(s string, n int) string { return s[:min(len(s), n)] }

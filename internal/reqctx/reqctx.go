@@ -9,8 +9,6 @@ package reqctx
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"net/netip"
 )
 
@@ -33,20 +31,4 @@ func From(ctx context.Context) Info {
 		return *p
 	}
 	return Info{}
-}
-
-// NewID returns a random UUID (version 4), the form of AWS' request ids.
-func NewID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // documented never to fail
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	var d [36]byte
-	hex.Encode(d[:8], b[:4])
-	hex.Encode(d[9:13], b[4:6])
-	hex.Encode(d[14:18], b[6:8])
-	hex.Encode(d[19:23], b[8:10])
-	hex.Encode(d[24:], b[10:])
-	d[8], d[13], d[18], d[23] = '-', '-', '-', '-'
-	return string(d[:])
 }

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"podid/internal/reqctx"
+	"podid/internal/uuid"
 )
 
 // maxUserAgent bounds what a caller can put into every audit line, in bytes.
@@ -55,7 +56,7 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.metrics.inFlight.Add(1)
 	defer m.metrics.inFlight.Add(-1)
 
-	info := reqctx.Info{ID: reqctx.NewID(), SourceIP: sourceIP(r.RemoteAddr), UserAgent: cut(r.UserAgent(), maxUserAgent), TLS: r.TLS != nil}
+	info := reqctx.Info{ID: uuid.Random(), SourceIP: sourceIP(r.RemoteAddr), UserAgent: cut(r.UserAgent(), maxUserAgent), TLS: r.TLS != nil}
 	ctx := withDeadline(reqctx.With(r.Context(), info), time.Now().Add(m.timeout))
 	defer ctx.end()
 

@@ -26,6 +26,7 @@ import (
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/reqctx"
+	"podid/internal/uuid"
 )
 
 // Operation describes one operation of a service. A table of them is the
@@ -269,7 +270,7 @@ func (g *Gate) newEvent(op Operation, info reqctx.Info, now time.Time) *audit.Ev
 	return &audit.Event{
 		EventVersion: "1.11", UserIdentity: audit.UserIdentity{Type: "Unknown"}, EventTime: now.UTC().Truncate(time.Second),
 		EventSource: op.Source, EventName: op.Name, AWSRegion: g.Region, SourceIPAddress: src, UserAgent: info.UserAgent,
-		RequestID: info.ID, EventID: reqctx.NewID(), ReadOnly: op.ReadOnly, EventType: "AwsApiCall", ManagementEvent: true,
+		RequestID: info.ID, EventID: uuid.Random(), ReadOnly: op.ReadOnly, EventType: "AwsApiCall", ManagementEvent: true,
 		RecipientAccountID: g.Account, EventCategory: "Management",
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"podid/internal/reqctx"
 	"podid/internal/store"
 	"podid/internal/store/storetest"
+	"podid/internal/uuid"
 )
 
 const (
@@ -132,7 +133,7 @@ func newFixture(t *testing.T, clusters ...string) *fixture {
 func (f *fixture) do(method, target, body string) (*httptest.ResponseRecorder, map[string]any) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	f.ServeHTTP(w, r.WithContext(reqctx.With(r.Context(), reqctx.Info{ID: reqctx.NewID()}))) // as the listener does
+	f.ServeHTTP(w, r.WithContext(reqctx.With(r.Context(), reqctx.Info{ID: uuid.Random()}))) // as the listener does
 	var out map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
 		out = map[string]any{"not JSON": w.Body.String()}

@@ -20,6 +20,7 @@ import (
 	"podid/internal/api/call"
 	"podid/internal/fault"
 	"podid/internal/reqctx"
+	"podid/internal/uuid"
 )
 
 // Route binds a method and path to an operation.
@@ -121,7 +122,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) unknown(w http.ResponseWriter, r *http.Request, err *fault.Error) {
 	id := reqctx.From(r.Context()).ID
 	if id == "" {
-		id = reqctx.NewID()
+		id = uuid.Random()
 	}
 	op := call.Operation{Name: "Unknown", Action: "none", ReadOnly: true}
 	code, status := h.base.Error(w, id, op, err)
