@@ -4,21 +4,19 @@
 package accessentry
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"podid/internal/arn"
 	"podid/internal/cluster"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
+	"podid/internal/uuid"
 )
 
 // Authorizer decides whether a caller may. Nil means yes; a refusal is a
@@ -78,18 +76,8 @@ func notFound() error {
 		WithReason("access-entry-not-found")
 }
 
-// onCluster asks for action on the cluster, which may not exist, and returns
-// it as it was judged; nil when there was none.
-func (m *Manager) onCluster(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) (*store.View, *cluster.Cluster, error) {
-	v, err := m.Store.Fence(ctx)
-	if err != nil {
-		return nil, nil, cluster.StoreFault("authorize "+action, err)
-	}
-	c, ok := cluster.Clusters.Get(v, m.scope(), name)
-	if ok {
-		keys = append(keys, cluster.ResourceTags(c.Tags)...)
-	}
-	return v, c, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: m.clusterARN(name), Keys: keys})
+func (m *Manager) clusters() cluster.Rights {
+	return cluster.Rights{Store: m.Store, Authz: m.Authz, Partition: m.Partition, Account: m.Account, Region: m.Region}
 }
 
 // onEntry asks for action on the entry of a principal, which may not exist,
@@ -121,10 +109,6 @@ func (m *Manager) onEntry(ctx context.Context, caller iam.Caller, action, name, 
 	return c, e, nil
 }
 
-func (m *Manager) clusterARN(name string) string {
-	return "arn:" + m.Partition + ":eks:" + m.Region + ":" + m.Account + ":cluster/" + name
-}
-
 // entryARN is the ARN of a principal's entry: the cluster, the principal's
 // kind, account and name, and a random part, which is empty for none.
 func (m *Manager) entryARN(name, principalARN, random string) string {
@@ -133,16 +117,7 @@ func (m *Manager) entryARN(name, principalARN, random string) string {
 	if len(parts) == 6 {
 		kind, path, _ = strings.Cut(parts[5], "/")
 	}
-	return "arn:" + m.Partition + ":eks:" + m.Region + ":" + m.Account + ":access-entry/" + name + "/" + kind + "/" + m.Account + "/" +
-		path[strings.LastIndexByte(path, '/')+1:] + "/" + random
-}
-
-func (m *Manager) newID() (string, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(m.Rand, b[:]); err != nil {
-		return "", fmt.Errorf("read random access entry id: %w", err)
-	}
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+	return arn.AccessEntry(m.Partition, m.Region, m.Account, name, kind, path[strings.LastIndexByte(path, '/')+1:], random)
 }
 
 // Create makes an entry. Action: eks:CreateAccessEntry on the cluster. Then
@@ -154,17 +129,18 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	keys := append(cluster.RequestTags(in.Tags),
 		iam.ConditionKey{Name: "eks:principalArn", Values: []string{in.PrincipalARN}}, iam.ConditionKey{Name: "eks:accessEntryType", Values: []string{in.Type}},
 		iam.ConditionKey{Name: "eks:username", Values: []string{in.Username}}, iam.ConditionKey{Name: "eks:kubernetesGroups", Values: in.Groups, Multi: true})
-	_, judged, err := m.onCluster(ctx, caller, "eks:CreateAccessEntry", in.Cluster, keys...)
+	_, judged, err := m.clusters().On(ctx, caller, "eks:CreateAccessEntry", in.Cluster, keys...)
 	if err != nil {
 		return nil, err
 	}
 	if err := in.validate(); err != nil {
 		return nil, err
 	}
-	id, err := m.newID()
+	id, err := uuid.New(m.Rand)
 	if err != nil {
 		return nil, err
 	}
+	request := cluster.NewRequest(caller.Account, in.Token, in.withoutToken())
 	var out *Entry
 	err = cluster.Commit(ctx, m.Store, "create access entry", func(tx *store.Tx) error {
 		c, err := cluster.Named(tx, m.scope(), in.Cluster)
@@ -174,7 +150,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 		if err := cluster.AsJudged(judged, c); err != nil {
 			return err
 		}
-		out, err = m.admit(tx, c, &in, id)
+		out, err = m.admit(tx, c, &in, request, id)
 		return err
 	})
 	if err != nil {
@@ -187,8 +163,8 @@ func (in *CreateInput) validate() error {
 	if in.PrincipalARN == "" {
 		return fault.New(fault.MissingParameter, "The parameter principalArn is required.").WithReason("principal-missing")
 	}
-	if len(in.Token) > maxToken {
-		return invalid("client-request-token", "The clientRequestToken is longer than %d characters.", maxToken)
+	if err := cluster.CheckToken(in.Token); err != nil {
+		return err
 	}
 	if err := checkNames(in.Type, in.Username, in.Groups); err != nil {
 		return err
@@ -197,16 +173,12 @@ func (in *CreateInput) validate() error {
 }
 
 // admit checks what only the store knows and puts the entry.
-func (m *Manager) admit(tx *store.Tx, c *cluster.Cluster, in *CreateInput, id string) (*Entry, error) {
-	token, input := in.hashes(m.Account)
+func (m *Manager) admit(tx *store.Tx, c *cluster.Cluster, in *CreateInput, request cluster.Request, id string) (*Entry, error) {
 	if old, ok := Entries.Get(tx, m.scope(), Key(c.UID, in.PrincipalARN)); ok {
-		switch {
-		case token == nil || !bytes.Equal(token, old.Token):
-			return nil, fault.New(fault.AlreadyExists, "The specified access entry resource is already in use on this cluster.").WithReason("access-entry-exists")
-		case !bytes.Equal(input, old.Input):
-			return nil, invalid("client-request-token", "The clientRequestToken was used before with other parameters.")
+		if again, err := request.Repeats(old.Request); again || err != nil {
+			return old, err
 		}
-		return old, nil
+		return nil, fault.New(fault.AlreadyExists, "The specified access entry resource is already in use on this cluster.").WithReason("access-entry-exists")
 	}
 	p, err := findPrincipal(tx, m.Partition, m.Account, in.PrincipalARN)
 	if err != nil {
@@ -225,7 +197,7 @@ func (m *Manager) admit(tx *store.Tx, c *cluster.Cluster, in *CreateInput, id st
 	now := m.now()
 	e := &Entry{
 		ARN: m.entryARN(c.Name, p.arn, id), ClusterUID: c.UID, ClusterName: c.Name, PrincipalARN: p.arn, PrincipalID: p.id, Type: in.Type,
-		Username: in.Username, Groups: slices.Clone(in.Groups), Tags: maps.Clone(in.Tags), Created: now, Modified: now, Token: token, Input: input,
+		Username: in.Username, Groups: slices.Clone(in.Groups), Tags: maps.Clone(in.Tags), Created: now, Modified: now, Request: request,
 	}
 	if e.Username == "" && e.Type == Standard {
 		e.Username = defaultUsername(m.Partition, m.Account, p)
@@ -234,20 +206,7 @@ func (m *Manager) admit(tx *store.Tx, c *cluster.Cluster, in *CreateInput, id st
 	return e, nil
 }
 
-// hashes stand for the clientRequestToken and what came with it.
-func (in CreateInput) hashes(account string) (token, input []byte) {
-	if in.Token == "" {
-		return nil, nil
-	}
-	t := sha256.Sum256([]byte(account + "\x00" + in.Token))
-	in.Token = ""
-	text, err := json.Marshal(in)
-	if err != nil {
-		panic(err) // a struct of strings and of lists and maps of them
-	}
-	i := sha256.Sum256(text)
-	return t[:], i[:]
-}
+func (in CreateInput) withoutToken() CreateInput { in.Token = ""; return in }
 
 func (m *Manager) now() time.Time { return m.Now().UTC().Truncate(time.Millisecond) }
 
@@ -260,7 +219,7 @@ func (m *Manager) Describe(ctx context.Context, caller iam.Caller, clusterName, 
 // List returns a page of principal ARNs, and what to give as After for the
 // next one, "" on the last. Action: eks:ListAccessEntries on the cluster.
 func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (page []string, next string, err error) {
-	v, _, err := m.onCluster(ctx, caller, "eks:ListAccessEntries", in.Cluster)
+	v, _, err := m.clusters().On(ctx, caller, "eks:ListAccessEntries", in.Cluster)
 	if err != nil {
 		return nil, "", err
 	}

@@ -42,7 +42,7 @@ const (
 // token before it stays good, older ones do not. Nothing can show it again.
 // Action: podid:CreateReviewToken on the cluster.
 func (m *Manager) CreateReviewToken(ctx context.Context, caller iam.Caller, clusterName string) (secret.String, error) {
-	_, judged, err := m.onCluster(ctx, caller, "podid:CreateReviewToken", clusterName)
+	_, judged, err := m.clusters().On(ctx, caller, "podid:CreateReviewToken", clusterName)
 	if err != nil {
 		return secret.String{}, err
 	}

@@ -39,8 +39,7 @@ type Entry struct {
 	Tags         map[string]string `cbor:"10,keyasint,omitempty"`
 	Created      time.Time         `cbor:"11,keyasint"`
 	Modified     time.Time         `cbor:"12,keyasint"`
-	Token        []byte            `cbor:"13,keyasint,omitempty"` // SHA-256 of the clientRequestToken it was made with
-	Input        []byte            `cbor:"14,keyasint,omitempty"` // SHA-256 of what it was made of
+	Request      cluster.Request   `cbor:"13,keyasint"` // that made it
 }
 
 // Associated is an access policy that an entry has.

@@ -20,7 +20,6 @@ const (
 	maxGroups     = 100
 	maxName       = 256 // characters of a user name or group
 	maxNamespaces = 100
-	maxToken      = 256
 	maxARN        = 2048
 )
 

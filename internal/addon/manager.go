@@ -4,18 +4,19 @@
 package addon
 
 import (
-	"bytes"
 	"context"
-	"fmt"
+	"encoding/hex"
 	"io"
 	"maps"
 	"time"
 
+	"podid/internal/arn"
 	"podid/internal/association"
 	"podid/internal/cluster"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
+	"podid/internal/uuid"
 )
 
 // Authorizer decides whether a caller may. Nil means yes; a refusal is a
@@ -63,46 +64,18 @@ func (m *Manager) scope() store.Scope { return store.Scope{Account: m.Account, R
 
 func (m *Manager) now() time.Time { return m.Now().UTC().Truncate(time.Millisecond) }
 
-func (m *Manager) clusterARN(name string) string {
-	return "arn:" + m.Partition + ":eks:" + m.Region + ":" + m.Account + ":cluster/" + name
-}
-
 // addonARN ends in the id of the add-on; "*" stands for that of one which
 // there is not.
 func (m *Manager) addonARN(clusterName, name, id string) string {
-	return "arn:" + m.Partition + ":eks:" + m.Region + ":" + m.Account + ":addon/" + clusterName + "/" + name + "/" + id
-}
-
-// uuid writes 16 bytes as the ids of add-ons and updates are written.
-func uuid(b []byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
-}
-
-func (m *Manager) newID() (string, error) {
-	b := make([]byte, 16)
-	if _, err := io.ReadFull(m.Rand, b); err != nil {
-		return "", fmt.Errorf("read random id: %w", err)
-	}
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return uuid(b), nil
+	return arn.Addon(m.Partition, m.Region, m.Account, clusterName, name, id)
 }
 
 func notFound(clusterName, name string) error {
 	return fault.New(fault.NotFound, "No addon: %.100s found in cluster: %.100s", name, clusterName).WithReason("addon-not-found")
 }
 
-// authorizeCluster asks for action on the cluster and returns it as it was
-// judged, nil when there is none.
-func (m *Manager) authorizeCluster(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) (*store.View, *cluster.Cluster, error) {
-	v, err := m.Store.Fence(ctx)
-	if err != nil {
-		return nil, nil, cluster.StoreFault("authorize "+action, err)
-	}
-	c, ok := cluster.Clusters.Get(v, m.scope(), name)
-	if ok {
-		keys = append(keys, cluster.ResourceTags(c.Tags)...)
-	}
-	return v, c, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: m.clusterARN(name), Keys: keys})
+func (m *Manager) clusters() cluster.Rights {
+	return cluster.Rights{Store: m.Store, Authz: m.Authz, Partition: m.Partition, Account: m.Account, Region: m.Region}
 }
 
 // authorize asks for action on an add-on, which may not exist, and returns it
@@ -127,7 +100,7 @@ func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, clus
 // eks:CreatePodIdentityAssociation and iam:PassRole, and iam:PassRole on the
 // service account role.
 func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput) (*State, error) {
-	if _, _, err := m.authorizeCluster(ctx, caller, "eks:CreateAddon", in.Cluster, cluster.RequestTags(in.Tags)...); err != nil {
+	if _, _, err := m.clusters().On(ctx, caller, "eks:CreateAddon", in.Cluster, cluster.RequestTags(in.Tags)...); err != nil {
 		return nil, err
 	}
 	if err := in.validate(); err != nil {
@@ -136,7 +109,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	if err := m.authorizePass(ctx, caller, in.Cluster, in.ServiceAccountRoleARN); err != nil {
 		return nil, err
 	}
-	id, err := m.newID()
+	id, err := uuid.New(m.Rand)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +117,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	a := &Addon{
 		ClusterName: in.Cluster, Name: in.Name, ARN: m.addonARN(in.Cluster, in.Name, id), Version: in.Version, Namespace: in.Namespace,
 		ServiceAccountRoleARN: in.ServiceAccountRoleARN, ConfigurationValues: in.ConfigurationValues, Tags: maps.Clone(in.Tags),
-		Created: now, Modified: now, Request: requestHash(caller.Account, in.Token, in),
+		Created: now, Modified: now, Request: cluster.NewRequest(caller.Account, in.Token, in.withoutToken()),
 	}
 	plan, err := m.Associations.PrepareOwned(ctx, caller, association.OwnedInput{Cluster: in.Cluster, Namespace: a.Namespace, OwnerARN: a.ARN, Roles: in.Roles})
 	if err != nil {
@@ -157,9 +130,9 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 			return err
 		}
 		if old, ok := Addons.Get(tx, m.scope(), key(c.UID, in.Name)); ok {
-			if a.Request != nil && bytes.Equal(old.Request, a.Request) {
+			if again, err := a.Request.Repeats(old.Request); again || err != nil {
 				out = old
-				return nil
+				return err
 			}
 			return fault.New(fault.AlreadyExists, "Addon already exists.").WithReason("addon-exists")
 		}
@@ -214,13 +187,13 @@ func (m *Manager) Describe(ctx context.Context, caller iam.Caller, clusterName, 
 // none was ever seen.
 func (m *Manager) running(r store.Reader, c *cluster.Cluster) *Addon {
 	seen, ok := m.Agents.Last(r, m.scope(), c.UID)
-	if !ok || len(c.UID) != 32 {
+	id, err := hex.DecodeString(c.UID)
+	if !ok || err != nil || len(id) != 16 {
 		return nil
 	}
 	known, _ := Lookup(Agent)
-	id := c.UID[:8] + "-" + c.UID[8:12] + "-" + c.UID[12:16] + "-" + c.UID[16:20] + "-" + c.UID[20:]
 	return &Addon{
-		ClusterUID: c.UID, ClusterName: c.Name, Name: Agent, ARN: m.addonARN(c.Name, Agent, id), Version: known.Versions[0],
+		ClusterUID: c.UID, ClusterName: c.Name, Name: Agent, ARN: m.addonARN(c.Name, Agent, uuid.Format([16]byte(id))), Version: known.Versions[0],
 		Namespace: known.Namespace, Created: seen.First, Modified: seen.First,
 	}
 }
@@ -228,7 +201,7 @@ func (m *Manager) running(r store.Reader, c *cluster.Cluster) *Addon {
 // List returns a page of names in their order, and the name to give as After
 // for the next page, "" on the last. Action: eks:ListAddons on the cluster.
 func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (names []string, next string, err error) {
-	v, _, err := m.authorizeCluster(ctx, caller, "eks:ListAddons", in.Cluster)
+	v, _, err := m.clusters().On(ctx, caller, "eks:ListAddons", in.Cluster)
 	if err != nil {
 		return nil, "", err
 	}

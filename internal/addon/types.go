@@ -14,6 +14,7 @@ package addon
 import (
 	"time"
 
+	"podid/internal/cluster"
 	"podid/internal/store"
 )
 
@@ -43,17 +44,16 @@ type Addon struct {
 	Tags                  map[string]string `cbor:"9,keyasint,omitempty"`
 	Created               time.Time         `cbor:"10,keyasint"`
 	Modified              time.Time         `cbor:"11,keyasint"`
-	// Request is the hash of token and input of the CreateAddon that made it.
-	Request []byte   `cbor:"12,keyasint,omitempty"`
-	Updates []Update `cbor:"13,keyasint,omitempty"` // the latest, oldest first
+	Request               cluster.Request   `cbor:"12,keyasint"`           // that made it
+	Updates               []Update          `cbor:"13,keyasint,omitempty"` // the latest, oldest first
 }
 
 // Update is one UpdateAddon; it was done when it was answered.
 type Update struct {
-	ID      string    `cbor:"1,keyasint"`
-	Params  []Param   `cbor:"2,keyasint,omitempty"`
-	Created time.Time `cbor:"3,keyasint"`
-	Request []byte    `cbor:"4,keyasint,omitempty"`
+	ID      string          `cbor:"1,keyasint"`
+	Params  []Param         `cbor:"2,keyasint,omitempty"`
+	Created time.Time       `cbor:"3,keyasint"`
+	Request cluster.Request `cbor:"4,keyasint"`
 }
 
 // Param is one change of an update: AddonVersion, ServiceAccountRoleArn…

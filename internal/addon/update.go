@@ -4,7 +4,6 @@
 package addon
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -15,6 +14,7 @@ import (
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
+	"podid/internal/uuid"
 )
 
 // UpdateInput is what may change of an add-on; nil and "" leave a value as it
@@ -81,17 +81,17 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 	if err != nil {
 		return nil, err
 	}
-	id, err := m.newID()
+	id, err := uuid.New(m.Rand)
 	if err != nil {
 		return nil, err
 	}
-	u := Update{ID: id, Params: in.params(), Created: m.now(), Request: requestHash(caller.Account, in.Token, in)}
+	u := Update{ID: id, Params: in.params(), Created: m.now(), Request: cluster.NewRequest(caller.Account, in.Token, in.withoutToken())}
 	out := &u
 	err = m.change(ctx, "update add-on", judged, func(tx *store.Tx, c *cluster.Cluster, a *Addon) error {
 		for i := range a.Updates {
-			if u.Request != nil && bytes.Equal(a.Updates[i].Request, u.Request) {
+			if again, err := u.Request.Repeats(a.Updates[i].Request); again || err != nil {
 				out = &a.Updates[i]
-				return nil
+				return err
 			}
 		}
 		out = &u
@@ -178,7 +178,7 @@ func (m *Manager) recorded(ctx context.Context, caller iam.Caller, action, clust
 func (m *Manager) DescribeUpdate(ctx context.Context, caller iam.Caller, clusterName, name, id string) (*Update, error) {
 	none := fault.New(fault.NotFound, "No update found for ID: %.60s", id).WithReason("update-not-found")
 	if name == "" {
-		v, _, err := m.authorizeCluster(ctx, caller, "eks:DescribeUpdate", clusterName)
+		v, _, err := m.clusters().On(ctx, caller, "eks:DescribeUpdate", clusterName)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +204,7 @@ func (m *Manager) DescribeUpdate(ctx context.Context, caller iam.Caller, cluster
 // eks:ListUpdates on the add-on, or on the cluster.
 func (m *Manager) ListUpdates(ctx context.Context, caller iam.Caller, clusterName, name string) ([]string, error) {
 	if name == "" {
-		v, _, err := m.authorizeCluster(ctx, caller, "eks:ListUpdates", clusterName)
+		v, _, err := m.clusters().On(ctx, caller, "eks:ListUpdates", clusterName)
 		if err != nil {
 			return nil, err
 		}

@@ -5,8 +5,6 @@ package addon
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"regexp"
 	"slices"
 
@@ -17,10 +15,8 @@ import (
 	"podid/internal/iam"
 )
 
-const (
-	maxConfiguration = 32 << 10 // bytes; of podid's own choosing, EKS documents none
-	maxToken         = 256
-)
+// maxConfiguration is in bytes; of podid's own choosing, EKS documents none.
+const maxConfiguration = 32 << 10
 
 var namespaceRE = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
@@ -59,8 +55,8 @@ func checkSettings(known Known, version, configuration, conflicts, token string,
 	if !slices.Contains([]string{"", "OVERWRITE", "NONE", "PRESERVE"}, conflicts) {
 		return invalid("resolve-conflicts", "resolveConflicts is %.40q; OVERWRITE, NONE or PRESERVE is wanted.", conflicts)
 	}
-	if len(token) > maxToken {
-		return invalid("client-request-token", "The clientRequestToken is longer than %d characters.", maxToken)
+	if err := cluster.CheckToken(token); err != nil {
+		return err
 	}
 	if len(roles) > 0 && len(known.Accounts) == 0 {
 		return invalid("addon-no-pod-identity", "Pod Identity feature is not supported for addon version: %s", version)
@@ -87,19 +83,10 @@ func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterN
 	}
 	return m.Authz.Authorize(ctx, caller, iam.Query{Action: "iam:PassRole", Resource: role.String(), Keys: []iam.ConditionKey{
 		{Name: "iam:PassedToService", Values: []string{"eks.amazonaws.com"}},
-		{Name: "iam:AssociatedResourceArn", Values: []string{m.clusterARN(clusterName)}},
+		{Name: "iam:AssociatedResourceArn", Values: []string{m.clusters().ARN(clusterName)}},
 	}})
 }
 
-// requestHash is what a repeat of a request is known by; nil without a token.
-func requestHash(account, token string, input any) []byte {
-	if token == "" {
-		return nil
-	}
-	text, err := json.Marshal(input) // with the token
-	if err != nil {
-		panic(err) // a struct of strings, slices and a map of strings
-	}
-	sum := sha256.Sum256(append([]byte(account+"\x00"), text...))
-	return sum[:]
-}
+func (in CreateInput) withoutToken() CreateInput { in.Token = ""; return in }
+
+func (in UpdateInput) withoutToken() UpdateInput { in.Token = ""; return in }

@@ -132,6 +132,18 @@ func Association(partition, region, account, cluster, id string) string {
 	return "arn:" + partition + ":eks:" + region + ":" + account + ":podidentityassociation/" + cluster + "/" + id
 }
 
+// Addon formats the ARN of an add-on of an EKS cluster. Its id is a UUID.
+func Addon(partition, region, account, cluster, name, id string) string {
+	return "arn:" + partition + ":eks:" + region + ":" + account + ":addon/" + cluster + "/" + name + "/" + id
+}
+
+// AccessEntry formats the ARN of the access entry that a principal of the
+// account has in an EKS cluster: kind is "user" or "role", name has no path,
+// and the id is a UUID.
+func AccessEntry(partition, region, account, cluster, kind, name, id string) string {
+	return "arn:" + partition + ":eks:" + region + ":" + account + ":access-entry/" + cluster + "/" + kind + "/" + account + "/" + name + "/" + id
+}
+
 // AssumedRole formats the ARN of a role session. The role's path is dropped,
 // as STS does.
 func AssumedRole(partition, account, role, session string) string {

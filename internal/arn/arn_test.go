@@ -109,6 +109,8 @@ func TestFormats(t *testing.T) {
 		{"user", arn.IAM("aws", "111122223333", "user", "/a/", "u"), "arn:aws:iam::111122223333:user/a/u"},
 		{"cluster", arn.Cluster("aws", "us-west-2", "111122223333", "my-cluster"), "arn:aws:eks:us-west-2:111122223333:cluster/my-cluster"},
 		{"association", arn.Association("aws", "us-west-2", "111122223333", "my-cluster", "a-1"), "arn:aws:eks:us-west-2:111122223333:podidentityassociation/my-cluster/a-1"},
+		{"add-on", arn.Addon("aws", "us-west-2", "111122223333", "my-cluster", "coredns", "id"), "arn:aws:eks:us-west-2:111122223333:addon/my-cluster/coredns/id"},
+		{"access entry", arn.AccessEntry("aws", "us-west-2", "111122223333", "my-cluster", "role", "r", "id"), "arn:aws:eks:us-west-2:111122223333:access-entry/my-cluster/role/111122223333/r/id"},
 		{"session", arn.AssumedRole("aws", "111122223333", "r", "s"), "arn:aws:sts::111122223333:assumed-role/r/s"},
 	} {
 		if c.got != c.want {

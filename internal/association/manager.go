@@ -114,23 +114,11 @@ func notFound(id string) error {
 	return fault.New(fault.NotFound, "No association found for id: %.40s", id).WithReason("association-not-found")
 }
 
-// authorizeCluster asks for action on the cluster, which may not exist, and
-// returns it as it was judged (nil when there was none) with the view that it
-// was looked up in: what any replica has acknowledged, so that a tag that
-// forbids counts at once.
-func (m *Manager) authorizeCluster(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) (*store.View, *cluster.Cluster, error) {
-	v, err := m.Store.Fence(ctx)
-	if err != nil {
-		return nil, nil, cluster.StoreFault("authorize "+action, err)
-	}
-	c, ok := cluster.Clusters.Get(v, m.scope(), name)
-	if ok {
-		keys = append(keys, cluster.ResourceTags(c.Tags)...)
-	}
-	return v, c, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: m.clusterARN(name), Keys: keys})
+func (m *Manager) clusters() cluster.Rights {
+	return cluster.Rights{Store: m.Store, Authz: m.Authz, Partition: m.Partition, Account: m.Account, Region: m.Region}
 }
 
-// authorize is authorizeCluster for the association with the id.
+// authorize is cluster.Rights.On for the association with the id.
 func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, clusterName, id string, keys ...iam.ConditionKey) (*store.View, *Association, error) {
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
@@ -155,10 +143,6 @@ func asJudged(judged, now *Association) error {
 	return nil
 }
 
-func (m *Manager) clusterARN(name string) string {
-	return arn.Cluster(m.Partition, m.Region, m.Account, name)
-}
-
 // authorizePass refuses roles of other accounts and asks for iam:PassRole.
 func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterName string, role arn.Role) error {
 	if role.Account != m.Account {
@@ -166,7 +150,7 @@ func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterN
 	}
 	return m.Authz.Authorize(ctx, caller, iam.Query{Action: "iam:PassRole", Resource: role.String(), Keys: []iam.ConditionKey{
 		{Name: "iam:PassedToService", Values: []string{policy.PodIdentityService}},
-		{Name: "iam:AssociatedResourceArn", Values: []string{m.clusterARN(clusterName)}},
+		{Name: "iam:AssociatedResourceArn", Values: []string{m.clusters().ARN(clusterName)}},
 	}})
 }
 
@@ -175,7 +159,7 @@ func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterN
 // then the cluster must exist, the service account be free, and the role
 // trust EKS Pod Identity.
 func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput) (*Association, error) {
-	_, judged, err := m.authorizeCluster(ctx, caller, "eks:CreatePodIdentityAssociation", in.Cluster, cluster.RequestTags(in.Tags)...)
+	_, judged, err := m.clusters().On(ctx, caller, "eks:CreatePodIdentityAssociation", in.Cluster, cluster.RequestTags(in.Tags)...)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +281,7 @@ func (m *Manager) read(ctx context.Context, caller iam.Caller, action, clusterNa
 // and deletes between them. Action: eks:ListPodIdentityAssociations on the
 // cluster.
 func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (page []*Association, next string, err error) {
-	v, _, err := m.authorizeCluster(ctx, caller, "eks:ListPodIdentityAssociations", in.Cluster)
+	v, _, err := m.clusters().On(ctx, caller, "eks:ListPodIdentityAssociations", in.Cluster)
 	if err != nil {
 		return nil, "", err
 	}

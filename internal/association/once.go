@@ -4,10 +4,7 @@
 package association
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"time"
 
 	"podid/internal/cluster"
@@ -32,36 +29,36 @@ var Requests = store.NewTable[Request]("association-request", nil)
 
 // once is one use of a clientRequestToken; the zero once is none.
 type once struct {
-	id    string // operation and hash, under the cluster's unique id
-	input []byte
+	operation string
+	request   cluster.Request
 }
 
 func newOnce(caller iam.Caller, operation, token string, input any) once {
-	if token == "" {
-		return once{}
+	return once{operation, cluster.NewRequest(caller.Account, token, input)}
+}
+
+// key of the token's record; "" is none.
+func (o once) key(c *cluster.Cluster) string {
+	if o.request.Token == nil {
+		return ""
 	}
-	text, err := json.Marshal(input)
-	if err != nil {
-		panic(err) // a struct of strings, booleans and a map of strings
-	}
-	sum := sha256.Sum256(text)
-	scope := sha256.Sum256([]byte(caller.Account + "\x00" + token))
-	return once{operation + "/" + hex.EncodeToString(scope[:]), sum[:]}
+	return c.UID + "/" + o.operation + "/" + hex.EncodeToString(o.request.Token)
 }
 
 // replay returns the association that the token made or changed before, as it
 // is now; nil when the token is new. A token of other input is refused. So is
 // one whose association is gone: a late repeat must not bring it back.
 func (o once) replay(tx *store.Tx, m *Manager, c *cluster.Cluster) (*Association, error) {
-	if o.id == "" {
+	key := o.key(c)
+	if key == "" {
 		return nil, nil
 	}
-	r, ok := Requests.Get(tx, m.scope(), c.UID+"/"+o.id)
+	r, ok := Requests.Get(tx, m.scope(), key)
 	if !ok || !m.Now().Before(r.Expires) {
 		return nil, nil
 	}
-	if !bytes.Equal(r.Input, o.input) {
-		return nil, invalid("client-request-token", "The clientRequestToken was used before with other parameters.")
+	if _, err := o.request.Repeats(cluster.Request{Token: o.request.Token, Input: r.Input}); err != nil {
+		return nil, err
 	}
 	a, ok := Associations.Get(tx, m.scope(), r.Key)
 	if !ok || a.ID != r.AssociationID {
@@ -72,11 +69,12 @@ func (o once) replay(tx *store.Tx, m *Manager, c *cluster.Cluster) (*Association
 
 // keep remembers the token with the association it was used for.
 func (o once) keep(tx *store.Tx, m *Manager, c *cluster.Cluster, a *Association) {
-	if o.id == "" {
+	key := o.key(c)
+	if key == "" {
 		return
 	}
-	r := &Request{o.input, Key(c.UID, a.Namespace, a.ServiceAccount), a.ID, m.Now().UTC().Add(tokenLife)}
-	Requests.PutTTL(tx, m.scope(), c.UID+"/"+o.id, r, tokenLife)
+	r := &Request{o.request.Input, Key(c.UID, a.Namespace, a.ServiceAccount), a.ID, m.Now().UTC().Add(tokenLife)}
+	Requests.PutTTL(tx, m.scope(), key, r, tokenLife)
 }
 
 func (in CreateInput) withoutToken() CreateInput { in.Token = ""; return in }

@@ -109,7 +109,7 @@ func (p *OwnedPlan) want(ctx context.Context, caller iam.Caller, want OwnedRole,
 		if p.judged != nil {
 			keys = cluster.ResourceTags(p.judged.Tags)
 		}
-		q := iam.Query{Action: "eks:CreatePodIdentityAssociation", Resource: m.clusterARN(p.in.Cluster), Keys: keys}
+		q := iam.Query{Action: "eks:CreatePodIdentityAssociation", Resource: m.clusters().ARN(p.in.Cluster), Keys: keys}
 		if err := m.Authz.Authorize(ctx, caller, q); err != nil {
 			return err
 		}

@@ -20,7 +20,6 @@ import (
 const (
 	idAlphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
 	idLength   = len("a-") + 17
-	maxToken   = 256
 )
 
 var (
@@ -106,10 +105,7 @@ func checkRest(target, policyText, token, partition string) error {
 	if err := checkPolicy(policyText); err != nil {
 		return err
 	}
-	if len(token) > maxToken {
-		return invalid("client-request-token", "The clientRequestToken is longer than %d characters.", maxToken)
-	}
-	return nil
+	return cluster.CheckToken(token)
 }
 
 func required(name, value string) error {

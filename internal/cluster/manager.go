@@ -12,7 +12,6 @@ import (
 	"maps"
 	"time"
 
-	"podid/internal/arn"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
@@ -115,19 +114,10 @@ func ByUID(r store.Reader, s store.Scope, uid string) (*Cluster, bool) {
 	return c, ok
 }
 
-// authorize asks for action on the cluster of that name, which may not exist,
-// and returns it as it was judged; nil when there was none. It looks at what
-// any replica has acknowledged: a tag that forbids must count at once.
+// authorize is Rights.On for those who need no view.
 func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, name string, keys ...iam.ConditionKey) (*Cluster, error) {
-	v, err := m.Store.Fence(ctx)
-	if err != nil {
-		return nil, StoreFault("authorize "+action, err)
-	}
-	c, ok := Clusters.Get(v, m.Scope(), name)
-	if ok {
-		keys = append(keys, ResourceTags(c.Tags)...)
-	}
-	return c, m.Authz.Authorize(ctx, caller, iam.Query{Action: action, Resource: arn.Cluster(m.Partition, m.Region, m.Account, name), Keys: keys})
+	_, c, err := Rights{m.Store, m.Authz, m.Partition, m.Account, m.Region}.On(ctx, caller, action, name, keys...)
+	return c, err
 }
 
 // AsJudged refuses a cluster that is not the one, with the tags, that a
