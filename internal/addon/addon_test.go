@@ -14,16 +14,14 @@ import (
 	"podid/internal/addon"
 	"podid/internal/association"
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
 	"podid/internal/store/storetest"
 )
 
-const (
-	roleARN = "arn:aws:iam::123456789012:role/node"
-	jwks    = `{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","kid":"1"}]}`
-)
+const roleARN = "arn:aws:iam::123456789012:role/node"
 
 var (
 	scope = store.Scope{Account: "123456789012", Region: "us-west-2"}
@@ -62,7 +60,7 @@ func newHouse(t *testing.T) *house {
 		Dependents: []cluster.Dependents{h.addons, as},
 	}
 	var err error
-	if h.cluster, err = h.clusters.Register(t.Context(), me, cluster.RegisterInput{Name: "c", Issuer: "https://issuer.example", JWKS: []byte(jwks)}); err != nil {
+	if h.cluster, err = h.clusters.Register(t.Context(), me, cluster.RegisterInput{Name: "c", Issuer: "https://issuer.example", JWKS: []byte(clustertest.JWKS)}); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -100,7 +100,8 @@ func (m *Manager) authorize(ctx context.Context, caller iam.Caller, action, clus
 // eks:CreatePodIdentityAssociation and iam:PassRole, and iam:PassRole on the
 // service account role.
 func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput) (*State, error) {
-	if _, _, err := m.clusters().On(ctx, caller, "eks:CreateAddon", in.Cluster, cluster.RequestTags(in.Tags)...); err != nil {
+	_, judged, err := m.clusters().On(ctx, caller, "eks:CreateAddon", in.Cluster, cluster.RequestTags(in.Tags)...)
+	if err != nil {
 		return nil, err
 	}
 	if err := in.validate(); err != nil {
@@ -127,6 +128,9 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	err = cluster.Commit(ctx, m.Store, "create add-on", func(tx *store.Tx) error {
 		c, err := cluster.Named(tx, m.scope(), in.Cluster)
 		if err != nil {
+			return err
+		}
+		if err := cluster.AsJudged(judged, c); err != nil {
 			return err
 		}
 		if old, ok := Addons.Get(tx, m.scope(), key(c.UID, in.Name)); ok {

@@ -4,32 +4,15 @@
 package association_test
 
 import (
-	"context"
 	"maps"
 	"testing"
 
 	"podid/internal/association"
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/fault"
-	"podid/internal/iam"
 	"podid/internal/store"
 )
-
-// meddler allows everything, and has a rival change something between the
-// answer and the write.
-type meddler struct {
-	action string
-	then   func()
-}
-
-func (m *meddler) Authorize(_ context.Context, _ iam.Caller, q iam.Query) error {
-	if q.Action == m.action && m.then != nil {
-		then := m.then
-		m.then = nil
-		then()
-	}
-	return nil
-}
 
 // A right that hangs on tags must not be used once they have changed.
 func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
@@ -58,7 +41,7 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 				t.Fatal(err)
 			}
 			var key string
-			f.Authz = &meddler{action, func() {
+			f.Authz = &clustertest.Meddler{Action: action, Then: func() {
 				err := f.store.Update(ctx, func(tx *store.Tx) error {
 					k, c, _ := association.Associations.FindIndex(tx, f.scope(), a.ID)
 					n := *c
@@ -88,7 +71,7 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 
 func TestCreateInTheClusterThatWasJudged(t *testing.T) {
 	f := newFixture(t)
-	f.Authz = &meddler{"iam:PassRole", func() {
+	f.Authz = &clustertest.Meddler{Action: "iam:PassRole", Then: func() {
 		err := f.store.Update(ctx, func(tx *store.Tx) error {
 			c, _ := cluster.Clusters.Get(tx, f.scope(), "my-cluster")
 			n := *c

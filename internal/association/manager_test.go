@@ -20,6 +20,7 @@ import (
 
 	"podid/internal/association"
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
@@ -108,15 +109,12 @@ func newFixture(tb testing.TB) *fixture {
 
 func (f *fixture) register(tb testing.TB, name string) *cluster.Cluster {
 	tb.Helper()
-	c, err := f.clusters.Register(ctx, me, cluster.RegisterInput{Name: name, Issuer: "https://issuer", JWKS: []byte(jwks)})
+	c, err := f.clusters.Register(ctx, me, cluster.RegisterInput{Name: name, Issuer: "https://issuer", JWKS: []byte(clustertest.JWKS)})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return c
 }
-
-// jwks is a public key of the NIST P-256 curve (RFC 7517, appendix A.1).
-const jwks = `{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","kid":"1"}]}`
 
 func input(sa string) association.CreateInput {
 	return association.CreateInput{Cluster: "my-cluster", Namespace: "s3-app-ns", ServiceAccount: sa, RoleARN: roleARN}

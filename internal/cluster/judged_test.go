@@ -4,31 +4,15 @@
 package cluster_test
 
 import (
-	"context"
 	"maps"
 	"testing"
 
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
 )
-
-// meddler allows everything, and has a rival change something between the
-// answer and the write.
-type meddler struct {
-	action string
-	then   func()
-}
-
-func (m *meddler) Authorize(_ context.Context, _ iam.Caller, q iam.Query) error {
-	if q.Action == m.action && m.then != nil {
-		then := m.then
-		m.then = nil
-		then()
-	}
-	return nil
-}
 
 // A right that hangs on a cluster's tags, or on its being that very cluster,
 // must not be used on another one that took its place meanwhile.
@@ -58,7 +42,7 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 					t.Fatal(err)
 				}
 				var want *cluster.Cluster
-				f.Authz = &meddler{action, func() {
+				f.Authz = &clustertest.Meddler{Action: action, Then: func() {
 					err := f.store.Update(ctx, func(tx *store.Tx) error {
 						c, _ := cluster.Clusters.Get(tx, f.Scope(), "c")
 						n := *c
@@ -90,7 +74,7 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 
 func TestClusterThatAppearsMeanwhileIsNotTouched(t *testing.T) {
 	f := newFixture(t)
-	f.Authz = &meddler{"eks:DeleteCluster", func() {
+	f.Authz = &clustertest.Meddler{Action: "eks:DeleteCluster", Then: func() {
 		if _, err := f.Register(ctx, iam.Caller{}, input(t, "c")); err != nil {
 			t.Fatal(err)
 		}

@@ -22,6 +22,7 @@ import (
 	"podid/internal/association"
 	"podid/internal/audit"
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/reqctx"
@@ -34,7 +35,6 @@ const (
 	account = "123456789012"
 	region  = "us-west-2"
 	roleARN = "arn:aws:iam::123456789012:role/s3-app-eks-pod-identity-role"
-	jwks    = `{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","kid":"1"}]}`
 )
 
 // anybody takes every signature for that of a user of the account.
@@ -115,7 +115,7 @@ func newFixture(t *testing.T, clusters ...string) *fixture {
 	}
 	for _, name := range clusters {
 		_, err := cs.Register(t.Context(), iam.Caller{}, cluster.RegisterInput{
-			Name: name, Issuer: "https://issuer.example", JWKS: []byte(jwks), Version: "1.34", Endpoint: "https://10.0.0.1:6443",
+			Name: name, Issuer: "https://issuer.example", JWKS: []byte(clustertest.JWKS), Version: "1.34", Endpoint: "https://10.0.0.1:6443",
 		})
 		if err != nil {
 			t.Fatal(err)

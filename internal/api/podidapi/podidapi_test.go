@@ -21,14 +21,13 @@ import (
 	"podid/internal/api/restjson"
 	"podid/internal/audit"
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/exchange"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/store"
 	"podid/internal/store/storetest"
 )
-
-const jwks = `{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","kid":"1"}]}`
 
 type signer struct{}
 
@@ -96,7 +95,7 @@ func (f *fixture) do(t *testing.T, method, target, body string) (int, string, ma
 const (
 	all      = "/podid/v1/clusters"
 	one      = all + "/my-cluster"
-	register = `{"name":"my-cluster","issuer":"https://issuer.example","jwks":` + jwks + `,"tags":{"a":"b"}}`
+	register = `{"name":"my-cluster","issuer":"https://issuer.example","jwks":` + clustertest.JWKS + `,"tags":{"a":"b"}}`
 )
 
 func TestClusterLife(t *testing.T) {
@@ -179,8 +178,8 @@ func TestExplain(t *testing.T) {
 // in the audit log for ever.
 func TestAuditHoldsNoKeys(t *testing.T) {
 	f := newFixture()
-	private := strings.Replace(jwks, `"kid"`, `"d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE","kid"`, 1)
-	status, _, _ := f.do(t, "POST", all, strings.Replace(register, jwks, private, 1))
+	private := strings.Replace(clustertest.JWKS, `"kid"`, `"d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE","kid"`, 1)
+	status, _, _ := f.do(t, "POST", all, strings.Replace(register, clustertest.JWKS, private, 1))
 	line, err := json.Marshal(f.log.last)
 	if err != nil || status != 400 || strings.Contains(string(line), "870MB6gfuTJ4") {
 		t.Errorf("%d %s %v", status, line, err)
