@@ -37,7 +37,9 @@ func TestPolicies(t *testing.T) {
 			var names []string
 			for _, p := range got.Inline {
 				names = append(names, p.Name)
-				var doc struct{ Statement []struct{ Effect, Resource, Action any } }
+				var doc struct {
+					Statement []struct{ Effect, Resource, Action any }
+				}
 				if err := json.Unmarshal(p.Document, &doc); err != nil || len(doc.Statement) == 0 {
 					t.Errorf("%s: %v", p.Name, err)
 				}
