@@ -49,6 +49,10 @@ type Store interface {
 	// time of the call, so that a write acknowledged by any replica is in it.
 	// Concurrent calls share one round trip. Returns ErrUnavailable.
 	Fence(ctx context.Context) (*View, error)
+	// Next waits for a view newer than the revision and returns the newest
+	// that this process has seen. The error is ctx's when that ends first, or
+	// ErrUnavailable when there will be no other view.
+	Next(ctx context.Context, revision int64) (*View, error)
 	// Update runs fn on a transaction and commits what it wrote, if nothing
 	// it read has changed; otherwise fn runs again on a newer view. So fn
 	// must have no side effects. An error from fn ends the update unchanged

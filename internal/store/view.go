@@ -39,6 +39,7 @@ type View struct {
 	rev     int64
 	records *btree.BTreeG[record]
 	index   *btree.BTreeG[indexEntry]
+	past    past
 }
 
 // EmptyView is a view of nothing at revision 0, to build others from.
@@ -103,7 +104,7 @@ type Change struct {
 // Apply returns a view with the changes applied, at revision rev. v stays as
 // it is. Only one goroutine, the engine's, derives views from views.
 func (v *View) Apply(s *Schema, rev int64, changes []Change) (*View, error) {
-	n := &View{rev: rev, records: v.records.Clone(), index: v.index.Clone()}
+	n := &View{rev: rev, records: v.records.Clone(), index: v.index.Clone(), past: v.past.and(v.rev, rev, changes)}
 	for _, c := range changes {
 		t, err := s.tableOf(c.Key)
 		if err != nil {

@@ -122,6 +122,25 @@ func (db *DB) publish(v *store.View) {
 	db.mu.Unlock()
 }
 
+// Next implements store.Store.
+func (db *DB) Next(ctx context.Context, revision int64) (*store.View, error) {
+	for {
+		db.mu.Lock()
+		moved := db.moved
+		db.mu.Unlock()
+		if v := db.View(); v.Revision() > revision {
+			return v, nil
+		}
+		select {
+		case <-moved:
+		case <-db.done:
+			return nil, db.ended()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // waitFor waits until the view shows rev. Where no event brings it, because
 // the revision belongs to others' keys, it asks for a bookmark.
 func (db *DB) waitFor(ctx context.Context, rev int64) (*store.View, error) {

@@ -32,8 +32,9 @@ type Memory struct {
 	view   atomic.Pointer[store.View]
 	fail   atomic.Pointer[error]
 
-	queue sync.Mutex // held by updates that lost a race, so that one of them wins
-	mu    sync.Mutex // guards all below and the replacement of view
+	queue sync.Mutex    // held by updates that lost a race, so that one of them wins
+	mu    sync.Mutex    // guards all below and the replacement of view
+	moved chan struct{} // closed and replaced with every new view
 	mod   map[string]int64
 	gone  map[string]int64 // account/region/table/ → revision of its last deletion
 	ends  map[string]time.Time
@@ -45,7 +46,7 @@ var _ store.Store = (*Memory)(nil)
 // new etcd is.
 func NewMemory(schema *store.Schema) *Memory {
 	m := &Memory{
-		Now: time.Now, schema: schema,
+		Now: time.Now, schema: schema, moved: make(chan struct{}),
 		mod: map[string]int64{}, gone: map[string]int64{}, ends: map[string]time.Time{},
 	}
 	v, err := store.EmptyView().Apply(schema, 1, nil)
@@ -90,6 +91,24 @@ func (m *Memory) Fence(ctx context.Context) (*store.View, error) {
 		return nil, err
 	}
 	return m.View(), nil
+}
+
+// Next implements store.Store. It does not see that a record's time is over
+// before another call does.
+func (m *Memory) Next(ctx context.Context, revision int64) (*store.View, error) {
+	for {
+		m.mu.Lock()
+		v, moved := m.view.Load(), m.moved
+		m.mu.Unlock()
+		if v.Revision() > revision {
+			return v, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // Update runs fn until its transaction wins, or returns store.ErrConflict.
@@ -191,6 +210,8 @@ func (m *Memory) apply(rev int64, changes []store.Change) error {
 		m.gone[tableOf(c.Key)] = rev
 	}
 	m.view.Store(v)
+	close(m.moved)
+	m.moved = make(chan struct{})
 	return nil
 }
 

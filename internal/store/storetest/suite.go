@@ -64,6 +64,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"delete, then create again", testRecreate},
 		{"time to live", testTTL},
 		{"fence is at least as new", testFence},
+		{"next waits for what is new", testNext},
+		{"changes since a revision", testChanges},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, open(t)) })
 	}
