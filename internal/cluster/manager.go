@@ -81,16 +81,26 @@ type UpdateInput struct {
 
 // ListInput is a page of the names of clusters.
 type ListInput struct {
-	After string // the last name of the page before; "" is the beginning
-	Max   int    // 1..100
+	After   string // the last name of the page before; "" is the beginning
+	Max     int    // 1..100
+	Pending bool   // PENDING clusters too
 }
 
 // Scope is where this manager's clusters stand.
 func (m *Manager) Scope() store.Scope { return store.Scope{Account: m.Account, Region: m.Region} }
 
-// Named returns the cluster of that name as r shows it, or a NotFound fault
-// in EKS' words. It asks nobody: verbs authorize before they call it.
+// Named returns the cluster of that name as r shows it, for what belongs to a
+// cluster: a NotFound fault in EKS' words if there is none, an InvalidRequest
+// if it is PENDING. It asks nobody: verbs authorize before they call it.
 func Named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
+	c, err := named(r, s, name)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.CheckActive()
+}
+
+func named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
 	c, ok := Clusters.Get(r, s, name)
 	if !ok {
 		return nil, unknown(name)
@@ -134,6 +144,15 @@ func AsJudged(judged, now *Cluster) error {
 	return nil
 }
 
+// newUID draws the unique id of a cluster: 32 hexadecimal digits.
+func newUID(rand io.Reader) (string, error) {
+	var uid [16]byte
+	if _, err := io.ReadFull(rand, uid[:]); err != nil {
+		return "", fmt.Errorf("read random unique id: %w", err)
+	}
+	return hex.EncodeToString(uid[:]), nil
+}
+
 // Register makes a cluster. Action: podid:RegisterCluster.
 func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterInput) (*Cluster, error) {
 	if _, err := m.authorize(ctx, caller, "podid:RegisterCluster", in.Name, RequestTags(in.Tags)...); err != nil {
@@ -149,13 +168,13 @@ func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterIn
 	if err != nil {
 		return nil, err
 	}
-	uid := make([]byte, 16)
-	if _, err := io.ReadFull(m.Rand, uid); err != nil {
-		return nil, fmt.Errorf("read random unique id: %w", err)
+	uid, err := newUID(m.Rand)
+	if err != nil {
+		return nil, err
 	}
 	now := m.Now().UTC().Truncate(time.Millisecond)
 	c := &Cluster{
-		UID: hex.EncodeToString(uid), Partition: m.Partition, Account: m.Account, Region: m.Region, Name: in.Name,
+		UID: uid, Partition: m.Partition, Account: m.Account, Region: m.Region, Name: in.Name,
 		Issuer: in.Issuer, JWKS: keys, Discover: in.Discover, NodeBinding: in.NodeBinding,
 		Version: in.Version, Endpoint: in.Endpoint, CA: in.CA, Tags: maps.Clone(in.Tags), Created: now, Modified: now,
 	}
@@ -208,7 +227,10 @@ func (m *Manager) List(ctx context.Context, caller iam.Caller, in ListInput) (na
 		return nil, "", StoreFault("list clusters", err)
 	}
 	names = []string{}
-	for name := range Clusters.List(v, m.Scope(), "", in.After) {
+	for name, c := range Clusters.List(v, m.Scope(), "", in.After) {
+		if c.Pending() && !in.Pending {
+			continue
+		}
 		if len(names) == in.Max {
 			return names, names[in.Max-1], nil
 		}
@@ -228,6 +250,11 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 	}
 	if was == nil {
 		return nil, unknown(in.Name)
+	}
+	if in.Issuer != nil || in.JWKS != nil || in.FetchKeys || in.Discover != nil {
+		if err := was.CheckActive(); err != nil {
+			return nil, err // its keys come with its activation
+		}
 	}
 	if in.Issuer != nil && *in.Issuer != was.Issuer {
 		return nil, invalid("issuer-immutable", "The issuer of a cluster cannot be changed. Register a cluster of another name, or delete this one first.")
@@ -271,7 +298,7 @@ func (in *UpdateInput) apply(c *Cluster, keys []byte) {
 func (m *Manager) change(ctx context.Context, name string, judged *Cluster, fn func(*Cluster) error) (*Cluster, error) {
 	var out *Cluster
 	err := Commit(ctx, m.Store, "update cluster", func(tx *store.Tx) error {
-		c, err := Named(tx, m.Scope(), name)
+		c, err := named(tx, m.Scope(), name)
 		if err != nil {
 			return err
 		}
@@ -302,14 +329,18 @@ const deleteBatch = 50
 // interrupted can be repeated and leaves no orphan. Returns the cluster as it
 // was. Action: eks:DeleteCluster.
 func (m *Manager) Delete(ctx context.Context, caller iam.Caller, name string) (*Cluster, error) {
-	judged, err := m.authorize(ctx, caller, "eks:DeleteCluster", name)
+	return m.remove(ctx, caller, "eks:DeleteCluster", name)
+}
+
+func (m *Manager) remove(ctx context.Context, caller iam.Caller, action, name string) (*Cluster, error) {
+	judged, err := m.authorize(ctx, caller, action, name)
 	if err != nil {
 		return nil, err
 	}
 	var was *Cluster
 	for done := false; !done; {
 		err := Commit(ctx, m.Store, "delete cluster", func(tx *store.Tx) error {
-			c, err := Named(tx, m.Scope(), name)
+			c, err := named(tx, m.Scope(), name)
 			if err != nil {
 				return err
 			}

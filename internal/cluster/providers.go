@@ -25,6 +25,9 @@ type Providers struct {
 func (p Providers) OIDCProviders(r store.Reader, account string) []*iam.OIDCProvider {
 	var out []*iam.OIDCProvider
 	for _, c := range Clusters.List(r, store.Scope{Account: account, Region: p.Region}, "", "") {
+		if c.Pending() {
+			continue // no keys stand behind it yet
+		}
 		out = append(out, &iam.OIDCProvider{
 			ID: c.UID, Partition: c.Partition, Account: c.Account, URL: c.ProviderHost(), ClientIDs: p.Audiences, Created: c.Created,
 			Tags: []iam.Tag{{Key: TagCluster, Value: c.ARN()}, {Key: TagIssuer, Value: c.Issuer}},

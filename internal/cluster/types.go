@@ -5,8 +5,9 @@
 // keys that its service account tokens are signed with. A cluster is
 // identified by account, region and name for people and by its unique id for
 // everything that outlives a request; an issuer URL identifies nothing. Every
-// verb takes the caller and asks the Authorizer itself. It refuses weak or
-// private keys, and registers no name twice.
+// verb takes the caller and asks the Authorizer itself; a PENDING cluster's
+// activation asks for its code instead. It refuses weak or private keys, and
+// registers no name twice.
 package cluster
 
 import (
@@ -47,6 +48,7 @@ type Cluster struct {
 	Tags        map[string]string `cbor:"13,keyasint,omitempty"`
 	Created     time.Time         `cbor:"14,keyasint"`
 	Modified    time.Time         `cbor:"15,keyasint"`
+	Activation  *Activation       `cbor:"16,keyasint,omitempty"` // of a cluster that was registered without keys
 }
 
 // ARN is the cluster's ARN.
@@ -65,7 +67,11 @@ func (c *Cluster) ProviderARN() string {
 func (c *Cluster) Scope() store.Scope { return store.Scope{Account: c.Account, Region: c.Region} }
 
 // Clusters is the table, by name; indexed by issuer and by unique id, see
-// ByIssuer and ByUID. An issuer is a URL, so the two never meet.
+// ByIssuer and ByUID. An issuer is a URL, so the two never meet. A PENDING
+// cluster has none.
 var Clusters = store.NewTable("cluster", func(c *Cluster) []string {
+	if c.Issuer == "" {
+		return []string{c.UID}
+	}
 	return []string{c.Issuer, c.UID}
 })

@@ -36,9 +36,13 @@ func invalid(reason, format string, args ...any) *fault.Error {
 	return fault.New(fault.InvalidParameter, format, args...).WithReason(reason)
 }
 
+func badName(name string) error {
+	return invalid("cluster-name", "The cluster name %.100q is not valid: 1 to 100 letters, digits, '-' and '_', beginning with a letter or digit.", name)
+}
+
 func (in *RegisterInput) validate() error {
 	if !ValidName(in.Name) {
-		return invalid("cluster-name", "The cluster name %.100q is not valid: 1 to 100 letters, digits, '-' and '_', beginning with a letter or digit.", in.Name)
+		return badName(in.Name)
 	}
 	if err := checkURL("issuer", in.Issuer); err != nil {
 		return err
@@ -128,17 +132,24 @@ func (m *Manager) keySet(ctx context.Context, issuer string, given []byte, fetch
 			return nil, discoveryFault(issuer, err)
 		}
 	}
+	compact, _, err := checkKeySet(set)
+	return compact, err
+}
+
+// checkKeySet returns a key set as it is stored, and what it holds.
+func checkKeySet(set []byte) ([]byte, *jwt.KeySet, error) {
 	if len(set) > maxJWKS {
-		return nil, invalid("jwks", "The key set is longer than %d bytes.", maxJWKS)
+		return nil, nil, invalid("jwks", "The key set is longer than %d bytes.", maxJWKS)
 	}
-	if _, err := jwt.ParseKeySet(set); err != nil {
-		return nil, invalid("jwks", "The key set is not valid: %s.", err).Because(err)
+	keys, err := jwt.ParseKeySet(set)
+	if err != nil {
+		return nil, nil, invalid("jwks", "The key set is not valid: %s.", err).Because(err)
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, set); err != nil {
-		return nil, invalid("jwks", "The key set is not JSON.").Because(err)
+		return nil, nil, invalid("jwks", "The key set is not JSON.").Because(err)
 	}
-	return compact.Bytes(), nil
+	return compact.Bytes(), keys, nil
 }
 
 func discoveryFault(issuer string, err error) error {

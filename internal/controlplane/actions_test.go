@@ -40,6 +40,7 @@ Further actions are checked inside operations:
 | ` + "`iam:PassRole`" + ` | the role | AddRoleToInstanceProfile, with ` + "`iam:PassedToService`" + ` ec2.amazonaws.com |
 | ` + "`sts:TagSession`" + ` | the role | an assumption with session tags, given or inherited |
 | ` + "`sts:SetSourceIdentity`" + ` | the role | an assumption with a source identity |
+| ` + "`iam:PassRole`" + ` | the role | EKS' RegisterCluster, with ` + "`iam:PassedToService`" + ` ssm.amazonaws.com |
 | ` + "`podid:ExchangeForAnyNode`" + ` | the cluster | AssumeRoleForPodIdentity for a pod of another node than the caller's, or by a caller without one |
 
 `
@@ -69,6 +70,8 @@ func actionsDocument() string {
 		fmt.Fprintf(&b, "| %s | %s | `%s %s` | `%s` | %s |\n", r.Operation.Service, r.Operation.Name, r.Method, r.Pattern, r.Operation.Action, shaped(r.Operation))
 	}
 	b.WriteString("\nCreateToken is served by `podid dev` only, which holds its clusters' issuer keys.\n")
+	b.WriteString("`POST /podid/v1/clusters/{name}/activation` (ActivateCluster) needs no action: the activation code proves the caller. ")
+	b.WriteString("`POST /podid/v1/clusters/{name}/token-review` (ReviewToken) neither: the API server's bearer token does.\n")
 	b.WriteString("\n## Query (`POST /`)\n\n| service | operation | action | on |\n|---|---|---|---|\n")
 	for _, s := range services {
 		for _, op := range s.Operations {
@@ -206,7 +209,10 @@ func restBody(name string, cl *controlplanetest.Cluster) any {
 	case "AssumeRoleForPodIdentity":
 		return object{"token": cl.Token(pod{})}
 	case "RegisterCluster":
-		return object{"name": "x", "issuer": "https://x", "jwks": object{}}
+		return object{
+			"name": "x", "issuer": "https://x", "jwks": object{},
+			"connectorConfig": object{"provider": "OTHER", "roleArn": "arn:aws:iam::111122223333:role/r"}, // EKS' operation of the name
+		}
 	case "CreateAccessEntry":
 		return object{"principalArn": "arn:aws:iam::111122223333:role/r"}
 	case "UpdateAccessEntry":

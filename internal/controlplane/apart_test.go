@@ -102,7 +102,10 @@ func (x aim) body(t *testing.T, name string, cl *controlplanetest.Cluster) any {
 	case "UpdatePodIdentityAssociation":
 		return object{"roleArn": x.arn("role", "-role")}
 	case "RegisterCluster":
-		return object{"name": x.names + "-cluster", "issuer": controlplanetest.Issuer, "jwks": controlplanetest.JWKS(t, "k", cl.Key)}
+		return object{
+			"name": x.names + "-cluster", "issuer": controlplanetest.Issuer, "jwks": controlplanetest.JWKS(t, "k", cl.Key),
+			"connectorConfig": object{"provider": "OTHER", "roleArn": x.arn("role", "-role")}, // EKS' operation of the name
+		}
 	case "CreateAccessEntry":
 		return object{"principalArn": x.arn("role", "-role")}
 	case "RevokeSessions":

@@ -13,6 +13,7 @@ import (
 	"podid/internal/api/podidapi"
 	"podid/internal/api/restjson"
 	"podid/internal/arn"
+	"podid/internal/cluster"
 	"podid/internal/fault"
 	"podid/internal/store"
 )
@@ -32,6 +33,7 @@ type desks struct {
 	nowhere *desk
 	make    func(*account.Account) (*services, error)
 	reviews *podidapi.TokenReview // nil: off
+	joins   *podidapi.Activation
 
 	mu   sync.RWMutex
 	made map[string]*desk
@@ -59,6 +61,7 @@ func (cp *ControlPlane) newDesks(common *shared) (*desks, error) {
 		return nil, err
 	}
 	d.reviews = cp.tokenReview(common)
+	d.joins = podidapi.NewActivation(common.gate, cluster.NewActivator(cp.db, cp.cfg.Now, cp.account.Region))
 	d.nowhere, err = d.open(empty)
 	return d, err
 }

@@ -208,6 +208,8 @@ func (d *desks) handler() http.Handler {
 			query.ServeHTTP(w, r)
 		case d.reviews != nil && d.reviews.Handles(r):
 			d.reviews.ServeHTTP(w, r)
+		case d.joins.Handles(r):
+			d.joins.ServeHTTP(w, r)
 		case d.first.tokenKeys.Handles(r.URL.Path):
 			d.first.tokenKeys.ServeHTTP(w, r)
 		default:

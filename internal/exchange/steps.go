@@ -45,6 +45,9 @@ func findCluster(_ context.Context, e *exchange) error {
 	if !ok {
 		return fault.New(fault.NotFound, "No cluster found for name: %s.", e.in.ClusterName).WithReason("cluster-not-found")
 	}
+	if err := c.CheckActive(); err != nil {
+		return err
+	}
 	e.cluster = c
 	if e.trace != nil {
 		e.trace.note("unique id %s, issuer %s", c.UID, c.Issuer)

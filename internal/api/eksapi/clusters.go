@@ -5,11 +5,13 @@ package eksapi
 
 import (
 	"context"
+	"net/url"
+	"strconv"
 
 	"podid/internal/api/call"
 	"podid/internal/api/restjson"
-	"podid/internal/audit"
 	"podid/internal/cluster"
+	"podid/internal/fault"
 )
 
 // clusterJSON is Cluster as EKS describes a cluster of its own: without
@@ -61,6 +63,13 @@ type listClustersOutput struct {
 	NextToken string   `json:"nextToken,omitempty"`
 }
 
+// States of clusters.
+const (
+	statusActive   = "ACTIVE"
+	statusPending  = "PENDING"
+	statusDeleting = "DELETING"
+)
+
 // platformVersion has EKS' form, which clients parse.
 const platformVersion = "eks.1"
 
@@ -81,7 +90,7 @@ func (a *API) describeCluster(ctx context.Context, c *call.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCluster(out, "ACTIVE"), nil
+	return described(out, statusActive), nil
 }
 
 func (a *API) deleteCluster(ctx context.Context, c *call.Call) (any, error) {
@@ -91,29 +100,45 @@ func (a *API) deleteCluster(ctx context.Context, c *call.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := newCluster(was, "DELETING")
-	c.Event.ResponseElements = out
-	c.Extra().ClusterUID = was.UID
-	c.Event.Resources = []audit.Resource{{AccountID: a.Account, Type: "AWS::EKS::Cluster", ARN: was.ARN()}}
-	return out, nil
+	return a.changedCluster(c, was, described(was, statusDeleting)), nil
+}
+
+// listClustersInput is ListClustersRequest. Include "all" lists clusters that
+// are not EKS' own, which here are those that are PENDING.
+type listClustersInput struct {
+	Include    []string `json:"include,omitempty"`
+	MaxResults int      `json:"maxResults,omitempty"`
+	NextToken  string   `json:"nextToken,omitempty"`
+}
+
+func readListClustersInput(u *url.URL) (in listClustersInput, err error) {
+	q, err := restjson.Query(u, "include")
+	if err != nil {
+		return in, err
+	}
+	in = listClustersInput{Include: q["include"], NextToken: q.Get("nextToken")}
+	for _, v := range in.Include {
+		if v != "all" {
+			return in, fault.New(fault.InvalidParameter, "include is %.40q; all, or nothing, is wanted.", v).WithReason("include")
+		}
+	}
+	in.MaxResults, err = restjson.MaxResults(q)
+	return in, err
 }
 
 func (a *API) listClusters(ctx context.Context, c *call.Call) (any, error) {
-	q, err := restjson.Query(c.HTTP.URL)
+	in, err := readListClustersInput(c.HTTP.URL)
 	if err != nil {
 		return nil, err
 	}
-	in := listInput{NextToken: q.Get("nextToken")}
-	if in.MaxResults, err = restjson.MaxResults(q); err != nil {
-		return nil, err
-	}
 	c.Event.RequestParameters = in
-	list := []string{"ListClusters", a.Account, a.Region}
+	all := len(in.Include) > 0
+	list := []string{"ListClusters", a.Account, a.Region, strconv.FormatBool(all)}
 	after, err := a.Pages.After(in.NextToken, list...)
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := a.Clusters.List(ctx, c.Caller, cluster.ListInput{After: after, Max: in.MaxResults})
+	names, next, err := a.Clusters.List(ctx, c.Caller, cluster.ListInput{After: after, Max: in.MaxResults, Pending: all})
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type Clusters interface {
 	Describe(ctx context.Context, caller iam.Caller, name string) (*cluster.Cluster, error)
 	List(ctx context.Context, caller iam.Caller, in cluster.ListInput) (names []string, next string, err error)
 	Delete(ctx context.Context, caller iam.Caller, name string) (*cluster.Cluster, error)
+	Registrations
 	ClusterTags
 }
 
@@ -86,6 +87,7 @@ func (a *API) Routes() []restjson.Route {
 		fault.MissingParameter: {Name: "BadRequestException", Status: http.StatusBadRequest},
 		fault.InvalidRequest:   {Name: "BadRequestException", Status: http.StatusBadRequest},
 	}
+	own := append(a.addonRoutes(), a.registrationRoutes()...)
 	return append([]restjson.Route{
 		route(http.MethodPost, associations, "CreatePodIdentityAssociation", onCluster, a.createAssociation, nil),
 		route(http.MethodGet, associations, "ListPodIdentityAssociations", onCluster, a.listAssociations, nil),
@@ -99,7 +101,7 @@ func (a *API) Routes() []restjson.Route {
 		route(http.MethodDelete, tags, "UntagResource", onEither, a.untagResource, tagErrors),
 		route(http.MethodGet, tags, "ListTagsForResource", onEither, a.listTags, tagErrors),
 		route(http.MethodGet, "/cluster-versions", "DescribeClusterVersions", "*", a.describeVersions, nil),
-	}, a.addonRoutes()...)
+	}, own...)
 }
 
 // route makes a Route of the service eks: the action has the operation's name,

@@ -102,7 +102,7 @@ func (f *fixture) uid(t *testing.T, name string) string {
 func newFixture(t *testing.T, clusters ...string) *fixture {
 	t.Helper()
 	f := &fixture{rights: &rights{}, log: &log{}}
-	st := storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen))
+	st := storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen, iam.Roles))
 	as := &association.Manager{
 		Store: st, Authz: f.rights, Roles: trustAll{}, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region,
 	}
@@ -281,7 +281,7 @@ func TestRouteTable(t *testing.T) {
 		}
 		seen[o.Name] = true
 	}
-	if len(seen) != 21 {
+	if len(seen) != 23 {
 		t.Errorf("%d operations", len(seen))
 	}
 }

@@ -29,6 +29,7 @@ type Clusters interface {
 	Register(ctx context.Context, caller iam.Caller, in cluster.RegisterInput) (*cluster.Cluster, error)
 	Inspect(ctx context.Context, caller iam.Caller, name string) (*cluster.Cluster, error)
 	Update(ctx context.Context, caller iam.Caller, in cluster.UpdateInput) (*cluster.Cluster, error)
+	Connector
 }
 
 // Explainer runs the exchange in trace mode.
@@ -72,9 +73,12 @@ func Route(method, pattern, name, resource string, readOnly bool, h call.Handler
 	}}
 }
 
-// registerInput is the body of RegisterCluster.
+// registerInput is the body of RegisterCluster. With Connect the answer has an
+// activation code, with which the cluster brings the rest by itself.
 type registerInput struct {
 	Name                 string            `json:"name"`
+	Connect              bool              `json:"connect,omitempty"`
+	ClientRequestToken   string            `json:"clientRequestToken,omitempty"` // of Connect
 	Issuer               string            `json:"issuer"`
 	JWKS                 json.RawMessage   `json:"jwks,omitempty"` // the key set, a JSON object
 	Discover             bool              `json:"discover,omitempty"`
@@ -102,6 +106,8 @@ type updateInput struct {
 type clusterJSON struct {
 	Name                 string            `json:"name"`
 	Arn                  string            `json:"arn"`
+	Status               string            `json:"status"`
+	Activation           *activationJSON   `json:"activation,omitempty"` // while PENDING
 	UID                  string            `json:"uid"`
 	ProviderArn          string            `json:"providerArn"`
 	Issuer               string            `json:"issuer"`
@@ -127,7 +133,8 @@ func newCluster(c *cluster.Cluster) clusterOutput {
 		tags = map[string]string{}
 	}
 	return clusterOutput{clusterJSON{
-		Name: c.Name, Arn: c.ARN(), UID: c.UID, ProviderArn: c.ProviderARN(), Issuer: c.Issuer, KeyIDs: c.KeyIDs(), JWKS: c.JWKS,
+		Name: c.Name, Arn: c.ARN(), Status: statusOf(c), Activation: newActivation(c),
+		UID: c.UID, ProviderArn: c.ProviderARN(), Issuer: c.Issuer, KeyIDs: append([]string{}, c.KeyIDs()...), JWKS: c.JWKS,
 		Discover: c.Discover, NodeBinding: string(c.NodeBinding), Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CA,
 		Tags: tags, CreatedAt: restjson.Time(c.Created), ModifiedAt: restjson.Time(c.Modified),
 	}}
@@ -138,10 +145,15 @@ func changed(c *call.Call, out *cluster.Cluster, err error) (any, error) {
 		return nil, err
 	}
 	body := newCluster(out)
+	record(c, out, body)
+	return body, nil
+}
+
+// record keeps for audit which cluster a call was about, and its answer.
+func record(c *call.Call, out *cluster.Cluster, body any) {
 	c.Event.ResponseElements = body
 	c.Extra().ClusterUID = out.UID
 	c.Event.Resources = []audit.Resource{{AccountID: out.Account, Type: "AWS::EKS::Cluster", ARN: out.ARN()}}
-	return body, nil
 }
 
 func (a *API) register(ctx context.Context, c *call.Call) (any, error) {
@@ -152,6 +164,9 @@ func (a *API) register(ctx context.Context, c *call.Call) (any, error) {
 	audited := in
 	audited.JWKS = nil // it may hold private keys by mistake: what was stored is in the answer
 	c.Event.RequestParameters = audited
+	if in.Connect {
+		return a.connect(ctx, c, &in)
+	}
 	out, err := a.Clusters.Register(ctx, c.Caller, cluster.RegisterInput{
 		Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, Discover: in.Discover, NodeBinding: cluster.NodeBinding(in.NodeBinding),
 		Version: in.Version, Endpoint: in.Endpoint, CA: in.CertificateAuthority, Tags: in.Tags,

@@ -67,18 +67,19 @@ func NewTokenReview(gate *call.Gate, reviews Reviewer, partition, region string)
 }
 
 const (
-	reviewBefore = "/podid/v1/clusters/"
-	reviewAfter  = "/token-review"
+	clustersBefore = "/podid/v1/clusters/"
+	reviewAfter    = "/token-review"
 )
 
 // Handles reports whether a request is the webhook's.
 func (t *TokenReview) Handles(r *http.Request) bool {
-	return r.Method == http.MethodPost && clusterOfPath(r) != ""
+	return r.Method == http.MethodPost && clusterOfPath(r, reviewAfter) != ""
 }
 
-func clusterOfPath(r *http.Request) string {
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), reviewBefore)
-	name, end := strings.CutSuffix(rest, reviewAfter)
+// clusterOfPath is the cluster's name in a path that ends so, "" for another.
+func clusterOfPath(r *http.Request, after string) string {
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), clustersBefore)
+	name, end := strings.CutSuffix(rest, after)
 	if !ok || !end || !cluster.ValidName(name) {
 		return ""
 	}
@@ -128,7 +129,7 @@ const (
 )
 
 func (t *TokenReview) review(ctx context.Context, c *call.Call) (any, error) {
-	name := clusterOfPath(c.HTTP)
+	name := clusterOfPath(c.HTTP, reviewAfter)
 	c.Event.RequestParameters = map[string]string{"name": name}
 	scheme, bearer, _ := strings.Cut(c.HTTP.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || len(c.HTTP.Header.Values("Authorization")) != 1 {
