@@ -112,19 +112,21 @@ type StackInfo struct {
 
 // Event is one thing that happened to a stack.
 type Event struct {
-	ID, StackID, StackName string
-	LogicalID, PhysicalID  string // the stack's name and ARN when it is about the stack
-	Type                   string // AWS::CloudFormation::Stack when it is about the stack
-	Status                 Status
-	Reason                 string
-	Token                  string // ClientRequestToken of the request that led to it
-	Time                   time.Time
+	ID         string    `cbor:"1,keyasint"`
+	StackID    string    `cbor:"-"`
+	StackName  string    `cbor:"-"`
+	LogicalID  string    `cbor:"2,keyasint"`           // the stack's name when it is about the stack
+	PhysicalID string    `cbor:"3,keyasint,omitempty"` // the stack's ARN when it is about the stack
+	Type       string    `cbor:"4,keyasint"`           // AWS::CloudFormation::Stack when it is about the stack
+	Status     Status    `cbor:"5,keyasint"`
+	Reason     string    `cbor:"6,keyasint,omitempty"`
+	Token      string    `cbor:"7,keyasint,omitempty"` // ClientRequestToken of the request that led to it
+	Time       time.Time `cbor:"8,keyasint"`
 }
 
 // ResourceInfo is a resource of a stack.
 type ResourceInfo struct {
 	StackID, StackName    string
-	Description           string // the template's of the stack is not the resource's: always ""
 	LogicalID, PhysicalID string
 	Type                  string
 	Status                Status
