@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 			e.Vars = append(e.Vars, "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": wantStatus, "user": makeUser, "broken": brokenEndpoint},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": wantStatus, "user": makeUser, "broken": brokenEndpoint, "kube": startKube},
 	})
 }
 

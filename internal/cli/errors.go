@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"podid/internal/cli/clients"
+	"podid/internal/cli/kubeclient"
 	"podid/internal/cli/setup"
 )
 
@@ -72,7 +73,7 @@ func status(err error) int {
 		return own.status
 	case errors.As(err, &usage) || isCobraUsage(err):
 		return StatusUsage
-	case clients.IsRefused(err):
+	case clients.IsRefused(err) || kubeclient.IsRefused(err):
 		return StatusRefused
 	case clients.IsNotFound(err) || errors.Is(err, setup.ErrNoAssociation):
 		return StatusNotFound
@@ -101,19 +102,25 @@ func Report(w io.Writer, err error) int {
 		return status(err)
 	}
 	fmt.Fprintf(w, "podid: %s\n", describe(err))
-	var undone *setup.Undone
-	if errors.As(err, &undone) {
-		for _, what := range undone.RolledBack {
-			fmt.Fprintf(w, "  rolled back: %s\n", what)
-		}
-		for _, l := range undone.Left {
-			fmt.Fprintf(w, "  left, please look after it: %s: %s\n", l.What, describe(l.Err))
-		}
-	}
+	reportUndone(w, err)
 	if h := hint(err); h != "" {
 		fmt.Fprintf(w, "  hint: %s\n", h)
 	}
 	return status(err)
+}
+
+// reportUndone writes what was rolled back and what is left.
+func reportUndone(w io.Writer, err error) {
+	var undone *setup.Undone
+	if !errors.As(err, &undone) {
+		return
+	}
+	for _, what := range undone.RolledBack {
+		fmt.Fprintf(w, "  rolled back: %s\n", what)
+	}
+	for _, l := range undone.Left {
+		fmt.Fprintf(w, "  left, please look after it: %s: %s\n", l.What, describe(l.Err))
+	}
 }
 
 // describe keeps our words around a service's answer and drops the SDK's.

@@ -5,6 +5,9 @@ package clusterconfig
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -105,4 +108,54 @@ func checkPath(r *reader, at Place, path string) {
 	if path != "" && (!strings.HasPrefix(path, "/") || !strings.HasSuffix(path, "/")) {
 		r.faultAt(at.Line, "path %q must begin and end with /", path)
 	}
+}
+
+// Check finds what the documents of a set say twice. It is called when all
+// files are read.
+func (s *Set) Check() error {
+	var faults []error
+	seen := map[string]Place{}
+	once := func(at Place, what string) {
+		if first, ok := seen[what]; ok {
+			faults = append(faults, fmt.Errorf("%s: %s is given twice, first at %s", at, what, first))
+			return
+		}
+		seen[what] = at
+	}
+	for _, c := range s.IAM {
+		for _, p := range c.Policies {
+			once(p.At, "policy "+p.Name)
+		}
+		for _, x := range c.Roles {
+			once(x.At, "role "+x.Name)
+		}
+	}
+	for _, c := range s.Clusters {
+		for _, a := range c.Associations {
+			once(a.At, "the association of "+a.Subject()+" in cluster "+c.Name)
+			if a.RoleARN == "" && a.RoleName != "" {
+				once(a.At, "role "+a.RoleName)
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// SameDocument compares JSON texts by what they say: neither form nor the
+// order of members counts.
+func SameDocument(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, errX := value(a)
+	y, errY := value(b)
+	return errX == nil && errY == nil && reflect.DeepEqual(x, y)
+}
+
+func value(text string) (any, error) {
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	var v any
+	err := dec.Decode(&v)
+	return v, err
 }

@@ -86,6 +86,10 @@ type Association struct {
 	At Place `json:"-"`
 }
 
+// DefaultPolicyName is the name that permissionPolicy gets in its role when
+// permissionPolicyName gives none, as it is with eksctl.
+const DefaultPolicyName = "Policy1"
+
 // Subject is namespace/name of the service account.
 func (a *Association) Subject() string { return a.Namespace + "/" + a.ServiceAccountName }
 

@@ -5,8 +5,12 @@ package setup
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -17,6 +21,7 @@ import (
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/trust"
+	"podid/internal/cli/wellknown"
 )
 
 // AssociationInput describes an association to make. Either RoleName, for a
@@ -25,7 +30,10 @@ type AssociationInput struct {
 	Cluster, Namespace, ServiceAccount string
 
 	RoleName   string
-	PolicyARNs []string // for the new role
+	PolicyARNs []string // for the new role, as the next three
+	Inline     []InlinePolicy
+	WellKnown  wellknown.Set
+	Boundary   string // ARN of the permissions boundary
 
 	RoleARN     string
 	ExtendTrust bool
@@ -36,6 +44,10 @@ type AssociationInput struct {
 	DisableSessionTags *bool
 	Policy             string
 	Tags               map[string]string // of the association and a new role
+
+	// Finish is the last step; nil for none. When it fails, association and
+	// role are taken back.
+	Finish func(context.Context) error
 
 	Progress func(string) // told what was done; may be nil
 }
@@ -65,6 +77,16 @@ func CreateAssociation(ctx context.Context, c *clients.Clients, in AssociationIn
 	if err != nil {
 		return nil, ch.failed(ctx, err)
 	}
+	if in.Finish == nil {
+		return a, nil
+	}
+	ch.steps = append(ch.steps, step{"association", func(ctx context.Context) error {
+		_, err := c.EKS.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: &in.Cluster, AssociationId: a.AssociationId})
+		return err
+	}})
+	if err := in.Finish(ctx); err != nil {
+		return nil, ch.failed(ctx, err)
+	}
 	return a, nil
 }
 
@@ -84,11 +106,41 @@ func (ch *change) roleForPods(ctx context.Context, c *clients.Clients, in *Assoc
 	if !clients.IsNotFound(err) {
 		return fmt.Errorf("look for role %s: %w", in.RoleName, err)
 	}
-	in.RoleARN, err = ch.createRole(ctx, c, RoleInput{
-		Name: in.RoleName, Trust: trust.ForPods(account, cluster), PolicyARNs: in.PolicyARNs, Tags: in.Tags,
-		Description: fmt.Sprintf("Pods of %s/%s in cluster %s", in.Namespace, in.ServiceAccount, in.Cluster),
-	})
+	role, err := PodRole(in, account, cluster)
+	if err != nil {
+		return err
+	}
+	in.RoleARN, err = ch.createRole(ctx, c, *role)
 	return err
+}
+
+// PodRole is the role that CreateAssociation makes for an association.
+func PodRole(in *AssociationInput, account, clusterARN string) (*RoleInput, error) {
+	known, err := in.WellKnown.Policies(strings.SplitN(clusterARN, ":", 3)[1])
+	if err != nil {
+		return nil, err
+	}
+	role := &RoleInput{
+		Name: in.RoleName, Trust: trust.ForPods(account, clusterARN), Boundary: in.Boundary, Tags: in.Tags, Inline: slices.Clone(in.Inline),
+		Description: fmt.Sprintf("Pods of %s/%s in cluster %s", in.Namespace, in.ServiceAccount, in.Cluster),
+	}
+	for _, p := range known.Inline {
+		role.Inline = append(role.Inline, InlinePolicy{p.Name, string(p.Document)})
+	}
+	for _, p := range slices.Concat(in.PolicyARNs, known.Managed) {
+		if !slices.Contains(role.PolicyARNs, p) {
+			role.PolicyARNs = append(role.PolicyARNs, p)
+		}
+	}
+	return role, nil
+}
+
+// PodRoleName makes up a name for the role of an association. It is the same
+// each time, and ends in a hash, so that no two service accounts share it.
+func PodRoleName(cluster, namespace, serviceAccount string) string {
+	sum := sha256.Sum256([]byte(cluster + "/" + namespace + "/" + serviceAccount))
+	name := "podid-" + cluster + "-" + namespace + "-" + strings.ReplaceAll(serviceAccount, ":", "-")
+	return name[:min(len(name), maxRoleName-9)] + "-" + hex.EncodeToString(sum[:4])
 }
 
 // sources are the values of aws:SourceAccount and aws:SourceArn.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -26,11 +27,18 @@ type RoleInput struct {
 	Trust       string // trust policy
 	Boundary    string // ARN of the permissions boundary
 	PolicyARNs  []string
+	Inline      []InlinePolicy
+	MaxSession  int32 // longest session in seconds; 0 for IAM's default
 	Tags        map[string]string
+	// TagsAsGiven leaves out TagCreatedBy, for roles that are copies.
+	TagsAsGiven bool
 }
 
+// InlinePolicy is a policy inside of a role.
+type InlinePolicy struct{ Name, Document string }
+
 // CreateRole makes a role and attaches its policies, or leaves nothing behind.
-// The role carries TagCreatedBy. progress may be nil.
+// The role carries TagCreatedBy, but for TagsAsGiven. progress may be nil.
 func CreateRole(ctx context.Context, c *clients.Clients, in RoleInput, progress func(string)) (string, error) {
 	ch := &change{progress: progress}
 	roleARN, err := ch.createRole(ctx, c, in)
@@ -41,16 +49,12 @@ func CreateRole(ctx context.Context, c *clients.Clients, in RoleInput, progress 
 }
 
 func (ch *change) createRole(ctx context.Context, c *clients.Clients, in RoleInput) (string, error) {
-	tags := []iamtypes.Tag{{Key: aws.String(TagCreatedBy), Value: aws.String(CreatedBy)}}
-	for k, v := range in.Tags {
-		if k != TagCreatedBy {
-			tags = append(tags, iamtypes.Tag{Key: aws.String(k), Value: aws.String(v)})
-		}
-	}
-	slices.SortFunc(tags, func(a, b iamtypes.Tag) int { return strings.Compare(*a.Key, *b.Key) })
 	create := &iam.CreateRoleInput{
 		RoleName: &in.Name, AssumeRolePolicyDocument: &in.Trust, Path: optional(in.Path), Description: optional(in.Description),
-		PermissionsBoundary: optional(in.Boundary), Tags: tags,
+		PermissionsBoundary: optional(in.Boundary), Tags: in.tags(),
+	}
+	if in.MaxSession != 0 {
+		create.MaxSessionDuration = &in.MaxSession
 	}
 	var roleARN string
 	err := ch.do("role "+in.Name, "created role "+in.Name, func() error {
@@ -78,7 +82,39 @@ func (ch *change) createRole(ctx context.Context, c *clients.Clients, in RoleInp
 			return "", fmt.Errorf("attach %s: %w", p, err)
 		}
 	}
-	return roleARN, nil
+	return roleARN, ch.putInline(ctx, c, &in)
+}
+
+// putInline writes the role's inline policies.
+func (ch *change) putInline(ctx context.Context, c *clients.Clients, in *RoleInput) error {
+	for _, p := range in.Inline {
+		err := ch.do("inline policy "+p.Name, "wrote inline policy "+p.Name, func() error {
+			_, err := c.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &in.Name, PolicyName: &p.Name, PolicyDocument: &p.Document})
+			return err
+		}, func(ctx context.Context) error {
+			_, err := c.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &in.Name, PolicyName: &p.Name})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("write inline policy %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+func (in *RoleInput) tags() []iamtypes.Tag {
+	all := maps.Clone(in.Tags)
+	if !in.TagsAsGiven {
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[TagCreatedBy] = CreatedBy
+	}
+	var tags []iamtypes.Tag
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		tags = append(tags, iamtypes.Tag{Key: aws.String(k), Value: aws.String(all[k])})
+	}
+	return tags
 }
 
 // optional is nil for "": AWS' APIs tell absent from empty.
