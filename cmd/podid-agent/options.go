@@ -40,14 +40,17 @@ type options struct {
 	metricsAddress          string
 	metricsPort             uint16
 	retention               time.Duration
+	renewFloor              time.Duration
 	cacheSize, qps          int
+	cacheBytes              int64
 	requestRate, burst      int
-	attempt, total          time.Duration
+	attempt, total, wait    time.Duration
 	attempts                int
 	rotate                  bool
 	nodeRole, nodeTokenFile string
 	nodeName                string
 	setUpLink               bool
+	tokens                  tokenOptions
 	sharedFile              string
 }
 
@@ -61,6 +64,7 @@ var environment = map[string][]string{
 	"node-role-arn":   {"AWS_ROLE_ARN"},
 	"node-token-file": {"AWS_WEB_IDENTITY_TOKEN_FILE"},
 	"node-name":       {"NODE_NAME", "AWS_ROLE_SESSION_NAME"},
+	"issuer":          {"PODID_ISSUER"},
 }
 
 func (o *options) register(f *pflag.FlagSet) {
@@ -89,22 +93,27 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.Uint16Var(&o.probePort, "probe-port", agent.DefaultProbePort, "port of /healthz and /readyz on localhost")
 	f.StringVar(&o.metricsAddress, "metrics-address", "127.0.0.1", "address of /metrics, which serves the probes too")
 	f.Uint16Var(&o.metricsPort, "metrics-port", agent.DefaultMetricsPort, "port of /metrics")
-	f.DurationVar(&o.retention, "max-credential-retention-before-renewal", credcache.DefaultRetention, "age at which credentials are renewed at the latest; 0 means no cache")
-	f.IntVar(&o.cacheSize, "max-cache-size", credcache.DefaultMaxEntries, "credentials kept; 0 means no cache")
-	f.IntVar(&o.qps, "max-service-qps", credcache.DefaultRefreshQPS, "background renewals per second")
-	f.IntVar(&o.requestRate, "max-request-rate", agent.DefaultRequestRate, "requests per second of all pods together, above which the answer is 429; 0 means no limit")
-	f.IntVar(&o.burst, "max-request-burst", agent.DefaultBurst, "requests above the rate that are let through at once")
+	f.DurationVar(&o.retention, "max-credential-retention-before-renewal", credcache.DefaultRetention, "age at which credentials are due for renewal, unless half of their life is over before; 0 means no cache")
+	f.DurationVar(&o.renewFloor, "min-credential-age-before-renewal", credcache.DefaultRenewFloor, "age before which even very short credentials are not renewed")
+	f.IntVar(&o.cacheSize, "max-cache-size", credcache.DefaultMaxEntries, "pods whose credentials are kept; 0 means no cache")
+	f.Int64Var(&o.cacheBytes, "max-cache-bytes", credcache.DefaultMaxBytes, "bytes that credentials and tokens may take")
+	f.IntVar(&o.qps, "max-service-qps", credcache.DefaultRefreshQPS, "background renewals per second, the most urgent first")
+	f.IntVar(&o.requestRate, "max-request-rate", agent.DefaultRequestRate, "requests per second of one pod, above which the answer is 429; 0 means no limit")
+	f.IntVar(&o.burst, "max-request-burst", agent.DefaultBurst, "requests of one pod above the rate that are let through at once")
 	f.DurationVar(&o.attempt, "attempt-timeout", eksauthclient.DefaultAttemptTimeout, "time of one try at EKS Auth")
 	f.DurationVar(&o.total, "total-timeout", eksauthclient.DefaultTotalTimeout, "time of all tries together")
+	f.DurationVar(&o.wait, "wait-timeout", credcache.DefaultWaitTimeout, "time a pod waits for EKS Auth; the tries go on, for the pod's next request")
 	f.IntVar(&o.attempts, "max-attempts", eksauthclient.DefaultMaxAttempts, "tries at EKS Auth")
 	f.BoolVar(&o.setUpLink, "set-up-link", false, "do what initialize does first")
+	o.tokens.register(f, described)
 }
 
 // resolve fills in the environment and checks what New cannot; every problem is reported.
 func (o *options) resolve(env lookup, given func(flag string) bool) error {
+	o.tokens.resolve(env, given)
 	for name, target := range map[string]*string{
 		"cluster-name": &o.cluster, "region": &o.region, "endpoint": &o.endpoint, "sts-endpoint": &o.stsEndpoint,
-		"ca-file": &o.caFile, "node-name": &o.nodeName,
+		"ca-file": &o.caFile, "node-name": &o.nodeName, "issuer": &o.tokens.issuer,
 	} {
 		o.fallBack(env, given, name, target)
 	}
@@ -145,10 +154,10 @@ func (o *options) resolve(env lookup, given func(flag string) bool) error {
 	if o.attempts < 1 {
 		complain("--max-attempts %d: must be at least 1", o.attempts)
 	}
-	if o.attempt <= 0 || o.total <= 0 || o.retention < 0 {
-		complain("--attempt-timeout, --total-timeout: must be positive; --max-credential-retention-before-renewal: not negative")
+	if o.attempt <= 0 || o.total <= 0 || o.wait <= 0 || o.renewFloor <= 0 || o.cacheBytes <= 0 || o.retention < 0 {
+		complain("--attempt-timeout, --total-timeout, --wait-timeout, --min-credential-age-before-renewal, --max-cache-bytes: must be positive; --max-credential-retention-before-renewal: not negative")
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, o.tokens.check())...)
 }
 
 func (o *options) fallBack(env lookup, given func(string) bool, name string, target *string) {
@@ -176,16 +185,20 @@ func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Conf
 	if err != nil {
 		return agent.Config{}, err
 	}
+	tokens, err := o.tokenConfig(identity, roots, log)
+	if err != nil {
+		return agent.Config{}, err
+	}
 	port := func(n uint16) string { return strconv.Itoa(int(n)) }
 	cfg := agent.Config{
 		Cluster: o.cluster, Region: o.region, Endpoint: o.endpoint, AllowHTTPEndpoint: o.allowHTTP,
 		Credentials: identity, RootCAs: roots,
-		AttemptTimeout: o.attempt, TotalTimeout: o.total, MaxAttempts: o.attempts,
+		AttemptTimeout: o.attempt, TotalTimeout: o.total, WaitTimeout: o.wait, MaxAttempts: o.attempts,
 		ProbeAddress:   net.JoinHostPort("localhost", port(o.probePort)),
 		MetricsAddress: net.JoinHostPort(strings.Trim(o.metricsAddress, "[]"), port(o.metricsPort)),
-		MaxCacheSize:   offIfZero(o.cacheSize), Retention: offIfZero(o.retention), RefreshQPS: o.qps,
+		MaxCacheSize:   offIfZero(o.cacheSize), MaxCacheBytes: o.cacheBytes, Retention: offIfZero(o.retention), RenewFloor: o.renewFloor, RefreshQPS: o.qps,
 		RequestRate: offIfZero(o.requestRate), RequestBurst: o.burst,
-		Log: log, Version: version,
+		Tokens: tokens, Log: log, Version: version,
 	}
 	for _, host := range o.bindHosts {
 		cfg.BindAddresses = append(cfg.BindAddresses, net.JoinHostPort(strings.Trim(host, "[]"), port(o.port)))

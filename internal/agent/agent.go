@@ -5,10 +5,10 @@
 // /v1/credentials, as the AWS SDKs' container credential provider asks for them.
 //
 // It owns the HTTP door on the node: the Host rule, the reading of tokens, the limits, the texts of refusals, probes and
-// metrics. It refuses requests through any address but its own, tokens that are no JWT or outside their time, and more
-// requests than its limit. It does not verify signatures: EKS Auth does, and nothing is served that EKS Auth has not
-// granted to the byte-equal token. In the flow: pod's SDK → agent → credcache → eksauthclient → control plane. It knows
-// only the wire and imports nothing of the server side.
+// metrics. It refuses requests through any address but its own, tokens that are no JWT or outside their time, those that
+// podtoken does not find genuine, and more requests of one pod than its limit. Where podtoken has no source of keys, EKS
+// Auth judges each token that is new. In the flow: pod's SDK → agent → podtoken → credcache → eksauthclient → control
+// plane. It speaks only the wire; what it shares with the server side are the rules of tokens (ADR 0009).
 package agent
 
 import (
@@ -26,12 +26,14 @@ import (
 
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/podtoken"
 )
 
 // Agent serves credentials while [Agent.Run] runs.
 type Agent struct {
 	cfg     Config
 	cache   *credcache.Cache
+	tokens  *podtoken.Verifier // nil: EKS Auth judges tokens
 	handler *credentialsHandler
 	metrics *metrics
 	started atomic.Bool
@@ -68,9 +70,14 @@ func New(cfg Config) (*Agent, error) {
 	cache, cacheErr := credcache.New(credcache.Config{
 		Exchanger:    client,
 		MaxEntries:   cfg.MaxCacheSize,
+		MaxBytes:     cfg.MaxCacheBytes,
 		Retention:    cfg.Retention,
+		RenewFloor:   cfg.RenewFloor,
 		RefreshQPS:   cfg.RefreshQPS,
 		FetchTimeout: cfg.TotalTimeout,
+		WaitTimeout:  cfg.WaitTimeout,
+		PodRate:      max(cfg.RequestRate, 0),
+		PodBurst:     cfg.RequestBurst,
 		Log:          cfg.Log,
 		Observer:     m,
 		Now:          cfg.Now,
@@ -79,16 +86,26 @@ func New(cfg Config) (*Agent, error) {
 	if problem := errors.Join(problem, err, cacheErr); problem != nil {
 		return nil, fmt.Errorf("agent configuration: %w", problem)
 	}
-	if err := m.register(cfg.Registerer, cache.Len); err != nil {
+	a := &Agent{cfg: cfg, cache: cache, metrics: m, ready: make(chan struct{})}
+	var verifier Verifier
+	if cfg.Tokens.Source != nil {
+		if a.tokens, err = newTokens(&cfg, cache); err != nil {
+			return nil, fmt.Errorf("agent configuration: %w", err)
+		}
+		verifier = a.tokens
+	}
+	if err := m.register(cfg.Registerer, cache.Stats); err != nil {
 		return nil, err
 	}
-	return &Agent{
-		cfg:     cfg,
-		cache:   cache,
-		metrics: m,
-		handler: newCredentialsHandler(&cfg, cache, m),
-		ready:   make(chan struct{}),
-	}, nil
+	a.handler = newCredentialsHandler(&cfg, cache, verifier, m)
+	return a, nil
+}
+
+// newTokens makes the judge of tokens, whose clock, log and randomness are the agent's.
+func newTokens(cfg *Config, cache *credcache.Cache) (*podtoken.Verifier, error) {
+	tokens := cfg.Tokens
+	tokens.Log, tokens.Now, tokens.Rand, tokens.Changed = cfg.Log, cfg.Now, cfg.Rand, cache.ForgetProofs
+	return podtoken.New(tokens)
 }
 
 // Ready is closed once the agent listens.
@@ -131,6 +148,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	// The cache outlives the listeners: requests under way still wait for it.
 	cacheCtx, stopCache := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return a.cache.Run(cacheCtx) })
+	if a.tokens != nil {
+		group.Go(func() error { return a.tokens.Run(cacheCtx) })
+	}
+	if a.cfg.PodsGone != nil {
+		group.Go(func() error { return a.cfg.PodsGone.Run(failed, a.cache.Gone) })
+	}
 	group.Go(func() error { a.checkIdentity(failed); return nil })
 	var open sync.WaitGroup
 	for _, s := range servers {
@@ -213,7 +236,7 @@ func (a *Agent) listen(ctx context.Context) (servers []boundServer, err error) {
 	for _, err := range refused {
 		a.cfg.Log.WarnContext(ctx, "serving without one address", slog.String("err", err.Error()))
 	}
-	probe := newProbe(addrs)
+	probe := newProbe(addrs, a.metrics.upstreamDown)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.addrs = addrs
@@ -249,10 +272,10 @@ func (a *Agent) bind(ctx context.Context, address string, handler http.Handler) 
 	}
 	return boundServer{listener: listener, http: &http.Server{
 		Handler:           handler,
-		ReadTimeout:       headerTimeout,
+		ReadTimeout:       readTimeout,
 		ReadHeaderTimeout: headerTimeout,
-		WriteTimeout:      headerTimeout,
-		IdleTimeout:       headerTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelDebug),
 	}}, nil

@@ -6,6 +6,7 @@ package agent
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -101,12 +102,14 @@ func TestRequestContract(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			status, kind, body := raw(t, a.Addrs()[0], tc.request)
+			want := "application/json"
+			if status == 404 || status == 431 || tc.name == "not HTTP" { // not the handler's
+				want = "text/plain"
+			} else if status != 200 {
+				body = message(t, body)
+			}
 			if status != tc.status || !regexp.MustCompile(tc.body).MatchString(body) {
 				t.Errorf("%d %q, want %d %s", status, body, tc.status, tc.body)
-			}
-			want := "text/plain"
-			if tc.status == 200 {
-				want = "application/json"
 			}
 			if !strings.HasPrefix(kind, want) {
 				t.Errorf("type %q, want %s", kind, want)
@@ -116,6 +119,16 @@ func TestRequestContract(t *testing.T) {
 			}
 		})
 	}
+}
+
+// message is that of a refusal, in the form that the SDKs read.
+func message(t *testing.T, body string) string {
+	t.Helper()
+	var problem struct{ Code, Message string }
+	if err := json.Unmarshal([]byte(body), &problem); err != nil || problem.Code == "" {
+		t.Errorf("refusal %q: want JSON with a code", body)
+	}
+	return problem.Message
 }
 
 func TestRefusalsOfEKSAuth(t *testing.T) {
@@ -145,13 +158,13 @@ func TestRefusalsOfEKSAuth(t *testing.T) {
 			auth.respond(tc.answer)
 			cfg := testConfig(t, auth, io.Discard)
 			// Long enough for a slow machine's handshake: a try that ends before it reaches the stub is not counted there.
-			cfg.AttemptTimeout, cfg.TotalTimeout = 5*time.Second, 25*time.Second
+			cfg.AttemptTimeout, cfg.TotalTimeout, cfg.WaitTimeout = 5*time.Second, 25*time.Second, 25*time.Second
 			if tc.name == "hang" {
 				cfg.AttemptTimeout = 1500 * time.Millisecond
 			}
 			a := startAgent(t, cfg)
 			status, body := ask(t, a.Addrs()[0], jwt(nil))
-			if status != tc.status || !strings.Contains(body, tc.body) {
+			if status != tc.status || !strings.Contains(message(t, body), tc.body) {
 				t.Errorf("%d %q, want %d %q", status, body, tc.status, tc.body)
 			}
 			if strings.Contains(body, strings.TrimPrefix(auth.URL, "https://")) {
@@ -170,7 +183,7 @@ func TestUnreachableUpstream(t *testing.T) {
 	auth.Close()
 	a := startAgent(t, cfg)
 	status, body := ask(t, a.Addrs()[0], jwt(nil))
-	if status != 500 || body != "EKS Auth cannot be reached" {
+	if status != 500 || message(t, body) != "EKS Auth cannot be reached" {
 		t.Errorf("%d %q", status, body)
 	}
 }
@@ -184,7 +197,7 @@ func TestHerdIsOneCall(t *testing.T) {
 			release := make(chan struct{})
 			auth.respond(func(w http.ResponseWriter, r *http.Request) { <-release; answer(w, r) })
 			cfg := testConfig(t, auth, io.Discard)
-			cfg.AttemptTimeout, cfg.TotalTimeout = 20*time.Second, 25*time.Second
+			cfg.AttemptTimeout, cfg.TotalTimeout, cfg.WaitTimeout = 20*time.Second, 25*time.Second, 25*time.Second
 			a := startAgent(t, cfg)
 			token := jwt(nil)
 			var wg sync.WaitGroup
@@ -263,7 +276,7 @@ func TestSDK(t *testing.T) {
 	}
 }
 
-func TestOneLimitForAllAddresses(t *testing.T) {
+func TestOneLimitOfAPodForAllAddresses(t *testing.T) {
 	auth := newStubAuth(t)
 	cfg := testConfig(t, auth, io.Discard)
 	at := time.Now()
@@ -275,8 +288,9 @@ func TestOneLimitForAllAddresses(t *testing.T) {
 		t.Fatalf("bound %v, want two families", a.Addrs())
 	}
 	var got []int
+	flooder := jwt(nil)
 	for i := range 4 {
-		status, _ := ask(t, a.Addrs()[i%2], jwt(nil))
+		status, _ := ask(t, a.Addrs()[i%2], flooder)
 		got = append(got, status)
 	}
 	if got[0] != 200 || got[1] != 200 || got[2] != 429 || got[3] != 429 {
@@ -284,6 +298,10 @@ func TestOneLimitForAllAddresses(t *testing.T) {
 	}
 	if n := auth.total(); n != 1 {
 		t.Errorf("%d upstream calls over two families, want 1 shared", n)
+	}
+	other := jwt(map[string]any{"kubernetes.io": map[string]any{"pod": map[string]any{"uid": "uid-2"}}})
+	if status, _ := ask(t, a.Addrs()[0], other); status != 200 {
+		t.Errorf("the limit of one pod reached another: %d", status)
 	}
 	if status, _ := get(t, "http://"+a.ProbeAddr()+"/healthz"); status != 200 {
 		t.Errorf("the limit reached the probe: %d", status)
@@ -352,15 +370,24 @@ func TestProbesAndMetrics(t *testing.T) {
 		t.Errorf("metrics on the probe port: %d", status)
 	}
 	ask(t, a.Addrs()[0], jwt(nil))
+	if status, body := get(t, "http://"+a.ProbeAddr()+"/readyz"); status != 200 || body != "serving from cache, upstream down" {
+		t.Errorf("readyz in an outage: %d %q", status, body)
+	}
+	if got := metric(t, a, "podid_agent_upstream_up"); got != "0" {
+		t.Errorf("upstream up = %q in an outage", got)
+	}
 	auth.respond(grant)
-	ask(t, a.Addrs()[0], jwt(nil))
-	ask(t, a.Addrs()[0], jwt(nil))
+	granted := jwt(map[string]any{"jti": "2"}) // not the one that was refused a moment ago
+	ask(t, a.Addrs()[0], granted)
+	ask(t, a.Addrs()[0], granted)
 	for name, want := range map[string]string{
 		`pod_identity_http_response{code="200"}`:         "2",
 		`pod_identity_http_response{code="500"}`:         "1",
 		`pod_identity_cache_state{state="hit"}`:          "1",
 		`pod_identity_cache_state{state="miss"}`:         "2",
 		"podid_agent_cache_entries":                      "1",
+		"podid_agent_cache_refusals":                     "1",
+		"podid_agent_upstream_up":                        "1",
 		"podid_agent_bound_addresses":                    "1",
 		`podid_agent_upstream_seconds_count{code="500"}`: "3",
 	} {
@@ -383,7 +410,7 @@ func TestProbeFailures(t *testing.T) {
 		t.Helper()
 		w := newRecorder()
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil)
-		newProbe([]string{addr}).ServeHTTP(w, req)
+		newProbe([]string{addr}, func() bool { return false }).ServeHTTP(w, req)
 		if w.status != 500 {
 			t.Errorf("%s: status %d, want 500", name, w.status)
 		}
@@ -448,8 +475,9 @@ func TestImports(t *testing.T) {
 	}
 	for pkg := range strings.Lines(string(out)) {
 		pkg = strings.TrimSpace(pkg)
-		if strings.HasPrefix(pkg, "podid/") && !strings.HasPrefix(pkg, "podid/internal/agent") && pkg != "podid/cmd/podid-agent" {
-			t.Errorf("imports %s of the server side", pkg)
+		shared := pkg == "podid/internal/jwt" || pkg == "podid/internal/satoken" // the rules of tokens, ADR 0009
+		if strings.HasPrefix(pkg, "podid/") && !strings.HasPrefix(pkg, "podid/internal/agent") && pkg != "podid/cmd/podid-agent" && !shared {
+			t.Errorf("links %s of the server side", pkg)
 		}
 		for _, heavy := range []string{"go.etcd.io/", "k8s.io/", "sigs.k8s.io/", "google.golang.org/grpc"} {
 			if strings.HasPrefix(pkg, heavy) {
@@ -472,7 +500,9 @@ func (r *recorder) Write(p []byte) (int, error) { return len(p), nil }
 
 // BenchmarkHit is the agent's own work for a cached token, without net/http's.
 func BenchmarkHit(b *testing.B) {
-	a, err := New(testConfig(b, newStubAuth(b), io.Discard))
+	cfg := testConfig(b, newStubAuth(b), io.Discard)
+	cfg.RequestRate = -1
+	a, err := New(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -481,7 +511,6 @@ func BenchmarkHit(b *testing.B) {
 		b.Fatal(err)
 	}
 	req.Header.Set("Authorization", jwt(map[string]any{"pad": strings.Repeat("x", 600)}))
-	a.handler.limiter = nil
 	w := newRecorder()
 	a.handler.ServeHTTP(w, req)
 	if w.status != 200 {

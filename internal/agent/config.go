@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/podtoken"
 )
 
 // Defaults of [Config]; those of AWS' agent where it has them.
@@ -28,16 +30,26 @@ const (
 	DefaultPort        = 80
 	DefaultProbePort   = 2703
 	DefaultMetricsPort = 2705
-	DefaultRequestRate = 1000
-	DefaultBurst       = 500
+	DefaultRequestRate = credcache.DefaultPodRate
+	DefaultBurst       = credcache.DefaultPodBurst
 
-	// headerTimeout bounds reading a request and writing its answer, and a silent connection.
-	headerTimeout = 30 * time.Second
+	// headerTimeout bounds reading a request's header, so also a connection that never sends one.
+	headerTimeout = 5 * time.Second
+	// readTimeout bounds reading a request, writeTimeout writing its answer, idleTimeout a silent connection between two.
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 30 * time.Second
 	// stopTimeout is what requests under way get when the agent stops.
 	stopTimeout = 35 * time.Second
 	// maxHeaderBytes is room for tokens far too long, so that their bearers are told what is wrong.
 	maxHeaderBytes = 128 << 10
 )
+
+// PodsGone tells which pods of this node have ended, so that nothing is renewed for them.
+type PodsGone interface {
+	// Run calls gone with the uid of each pod that has ended, until ctx ends.
+	Run(ctx context.Context, gone func(podUID string)) error
+}
 
 // Config of an agent. Cluster, Region, Endpoint, Credentials, BindAddresses and Log are required; zero values of the
 // others mean their defaults.
@@ -50,9 +62,16 @@ type Config struct {
 	// HTTP sends the calls; nil means a client that trusts RootCAs, whose nil means the system's roots.
 	HTTP    eksauthclient.Doer
 	RootCAs *x509.CertPool
-	// AttemptTimeout, TotalTimeout and MaxAttempts bound one exchange.
-	AttemptTimeout, TotalTimeout time.Duration
-	MaxAttempts                  int
+	// AttemptTimeout, TotalTimeout and MaxAttempts bound one exchange. WaitTimeout is how long a pod waits for one: AWS'
+	// SDK for Python gives up after 2 s. The exchange goes on and its outcome is kept.
+	AttemptTimeout, TotalTimeout, WaitTimeout time.Duration
+	MaxAttempts                               int
+
+	// Tokens says how tokens are verified on the node. A nil Source: not at all, and EKS Auth sees every new token. Log,
+	// Changed, Now and Rand of it are the agent's.
+	Tokens podtoken.Config
+	// PodsGone reports pods of this node that have ended; nil: renewals end with the pods' tokens.
+	PodsGone PodsGone
 
 	// BindAddresses are host:port pairs, one per address family as a rule; port 0 means any free port. An address that
 	// cannot be bound is warned about; only when none can be does Run fail.
@@ -60,13 +79,14 @@ type Config struct {
 	// ProbeAddress serves /healthz and /readyz, MetricsAddress these and /metrics; empty means none.
 	ProbeAddress, MetricsAddress string
 
-	// MaxCacheSize is the number of cached credentials, Retention the age of their renewal, RefreshQPS the rate of
-	// background renewals. A negative size or retention switches the cache off.
-	MaxCacheSize int
-	Retention    time.Duration
-	RefreshQPS   int
-	// RequestRate per second and RequestBurst bound the requests of all pods over all addresses together; above them
-	// the answer is 429. A negative rate switches the limit off.
+	// MaxCacheSize is the number of pods whose credentials are cached and MaxCacheBytes what they may take; Retention,
+	// RenewFloor and RefreshQPS are described in credcache.Config. A negative size or retention switches the cache off.
+	MaxCacheSize          int
+	MaxCacheBytes         int64
+	Retention, RenewFloor time.Duration
+	RefreshQPS            int
+	// RequestRate per second and RequestBurst bound the requests of one pod, over all addresses together; above them the
+	// answer is 429 with Retry-After. A negative rate switches this and the limit of refused tokens off.
 	RequestRate, RequestBurst int
 
 	Log *slog.Logger
@@ -89,6 +109,9 @@ func (cfg *Config) setDefaults() {
 	setDefault(&cfg.RequestBurst, DefaultBurst)
 	setDefault(&cfg.Version, "unknown")
 	setDefault(&cfg.TotalTimeout, eksauthclient.DefaultTotalTimeout)
+	if cfg.WaitTimeout == 0 {
+		cfg.WaitTimeout = min(credcache.DefaultWaitTimeout, cfg.TotalTimeout)
+	}
 	if cfg.MaxCacheSize < 0 || cfg.Retention < 0 {
 		cfg.MaxCacheSize, cfg.Retention = 0, 0
 	}
@@ -139,8 +162,11 @@ func (cfg *Config) validate() error {
 	if cfg.RequestBurst < 0 {
 		problems = append(problems, fmt.Errorf("request burst %d: must not be negative", cfg.RequestBurst))
 	}
-	if total := cfg.TotalTimeout; total >= headerTimeout || total < 0 {
-		problems = append(problems, fmt.Errorf("total time-out %s: want more than 0 and less than %s, in which the answer must be written", total, headerTimeout))
+	if total := cfg.TotalTimeout; total >= writeTimeout || total < 0 {
+		problems = append(problems, fmt.Errorf("total time-out %s: want more than 0 and less than %s, in which the answer must be written", total, writeTimeout))
+	}
+	if wait := cfg.WaitTimeout; wait >= writeTimeout || wait < 0 {
+		problems = append(problems, fmt.Errorf("wait time-out %s: want more than 0 and less than %s, in which the answer must be written", wait, writeTimeout))
 	}
 	return errors.Join(problems...)
 }

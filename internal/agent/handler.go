@@ -5,7 +5,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,49 +12,44 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/podtoken"
 )
 
 // CredentialsPath is the one path that serves credentials; it is what the webhook writes into
 // AWS_CONTAINER_CREDENTIALS_FULL_URI.
 const CredentialsPath = "/v1/credentials"
 
-// Texts of refusals, those of AWS' agent.
-const (
-	textEmptyToken   = "Service account token cannot be empty"
-	textUnparsable   = "Service account token cannot be parsed: "
-	textBadTime      = "Service account token failed basic claim validations: "
-	textWrongAddress = "Access Denied. Called agent through invalid address, please use either 169.254.170.23 or [fd00:ec2::23]"
-)
-
-// statusClientGone is what the metrics call a request whose client did not wait for the answer; nobody reads it.
-const statusClientGone = 499
-
-// credentialsHandler answers pods. One handler, with one cache and one limiter, serves all addresses.
-type credentialsHandler struct {
-	hosts   map[string]bool // literals of the Host header, without port and brackets
-	limiter *rate.Limiter   // nil: no limit
-	cache   *credcache.Cache
-	metrics *metrics
-	log     *slog.Logger
-	now     func() time.Time
-	json    []string // shared value of Content-Type
+// Verifier judges tokens; podtoken.Verifier is one. Its refusals are *podtoken.Refusal or podtoken.ErrNoKeys.
+type Verifier interface {
+	Verify(ctx context.Context, raw string) (podtoken.Claims, error)
 }
 
-func newCredentialsHandler(cfg *Config, cache *credcache.Cache, m *metrics) *credentialsHandler {
+// credentialsHandler answers pods. One handler, with one cache, serves all addresses.
+type credentialsHandler struct {
+	hosts    map[string]bool // literals of the Host header, without port and brackets
+	cache    *credcache.Cache
+	verifier Verifier // nil: EKS Auth judges
+	offences *offences
+	metrics  *metrics
+	log      *slog.Logger
+	now      func() time.Time
+	json     []string // shared value of Content-Type
+}
+
+func newCredentialsHandler(cfg *Config, cache *credcache.Cache, verifier Verifier, m *metrics) *credentialsHandler {
 	h := &credentialsHandler{
-		hosts:   map[string]bool{DefaultIPv4Host: true, DefaultIPv6Host: true},
-		cache:   cache,
-		metrics: m,
-		log:     cfg.Log,
-		now:     cfg.Now,
-		json:    []string{"application/json"},
+		hosts:    map[string]bool{DefaultIPv4Host: true, DefaultIPv6Host: true},
+		cache:    cache,
+		verifier: verifier,
+		metrics:  m,
+		log:      cfg.Log,
+		now:      cfg.Now,
+		json:     []string{"application/json"},
 	}
 	if cfg.RequestRate > 0 {
-		h.limiter = rate.NewLimiter(rate.Limit(cfg.RequestRate), cfg.RequestBurst)
+		h.offences = newOffences()
 	}
 	for _, address := range cfg.BindAddresses {
 		if host, _, err := net.SplitHostPort(address); err == nil {
@@ -71,45 +65,70 @@ func (h *credentialsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	now := h.now()
-	if h.limiter != nil && !h.limiter.AllowN(now, 1) {
-		h.refuse(w, r, http.StatusTooManyRequests, http.StatusText(http.StatusTooManyRequests))
-		return
-	}
 	if !h.knownHost(r.Host) {
-		h.refuse(w, r, http.StatusForbidden, textWrongAddress)
+		h.refuse(w, r, wrongAddress())
 		return
 	}
 	raw := bearer(r.Header)
 	if raw == "" {
-		h.refuse(w, r, http.StatusBadRequest, textEmptyToken)
+		h.refuse(w, r, emptyToken())
 		return
 	}
-	if answer, ok := h.cache.Lookup(eksauthclient.Secret(raw), now); ok {
+	now := h.now()
+	answer, found, err := h.cache.Lookup(eksauthclient.Secret(raw), now)
+	switch {
+	case err != nil:
+		h.refuse(w, r, problemOf(err))
+	case found:
 		h.write(w, answer)
-		return
+	default:
+		h.exchange(w, r, raw, now)
 	}
-	h.exchange(w, r, raw, now)
 }
 
-// exchange serves a token that is not in the cache.
+// exchange serves a token that the cache does not know.
 func (h *credentialsHandler) exchange(w http.ResponseWriter, r *http.Request, raw string, now time.Time) {
+	source := sourceAddr(r.RemoteAddr)
+	if wait, ok := h.offences.mayTry(source, now); !ok {
+		h.refuse(w, r, problemOf(&credcache.LimitError{RetryAfter: wait}))
+		return
+	}
+	token, err := h.read(r.Context(), raw, now)
+	if err == nil {
+		var answer credcache.Answer
+		if answer, err = h.cache.Get(r.Context(), token); err == nil {
+			h.write(w, answer)
+			return
+		}
+	}
+	p := problemOf(err)
+	if p.ofToken {
+		h.offences.add(source, now)
+	}
+	h.refuse(w, r, p)
+}
+
+// read takes the claims out of a token, and verifies it where there are keys.
+func (h *credentialsHandler) read(ctx context.Context, raw string, now time.Time) (credcache.Token, error) {
 	token, err := peek(raw)
 	if err != nil {
-		h.refuse(w, r, http.StatusBadRequest, textUnparsable+err.Error())
-		return
+		return credcache.Token{}, &formError{err}
 	}
 	if err := checkTime(token, now); err != nil {
-		h.refuse(w, r, http.StatusBadRequest, textBadTime+err.Error())
-		return
+		return credcache.Token{}, err
 	}
-	answer, err := h.cache.Get(r.Context(), token)
+	if h.verifier == nil {
+		return token, nil
+	}
+	claims, err := h.verifier.Verify(ctx, raw)
+	h.metrics.verified(err)
 	if err != nil {
-		status, text := refusal(err)
-		h.refuse(w, r, status, text)
-		return
+		return credcache.Token{}, err
 	}
-	h.write(w, answer)
+	// What was peeked at and what was verified is one text, but two readers: the verified reading counts.
+	token.Pod = credcache.Pod{Namespace: claims.Namespace, ServiceAccount: claims.ServiceAccount, UID: claims.PodUID}
+	token.NotBefore, token.Expiry, token.Proven = claims.NotBefore, claims.Expires, true
+	return token, checkTime(token, now)
 }
 
 // write sends credentials that were rendered when they arrived.
@@ -120,39 +139,6 @@ func (h *credentialsHandler) write(w http.ResponseWriter, answer credcache.Answe
 	h.metrics.served.Inc()
 	// A pod that hung up is no error of ours, and there is nobody left to tell.
 	_, _ = w.Write(answer.Body)
-}
-
-func (h *credentialsHandler) refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
-	h.metrics.response(status)
-	h.log.DebugContext(r.Context(), "refused", slog.Int("status", status), slog.String("reason", text), slog.String("remote", r.RemoteAddr))
-	if status != statusClientGone {
-		http.Error(w, text, status)
-	}
-}
-
-// refusal maps an error of the exchange to what the pod is told: EKS Auth's own words, or a text without addresses.
-func refusal(err error) (int, string) {
-	var api *eksauthclient.APIError
-	var lost *eksauthclient.UnreachableError
-	var identity *eksauthclient.IdentityError
-	switch {
-	case errors.As(err, &api):
-		if api.Status < 400 || api.Status > 599 {
-			return http.StatusInternalServerError, api.Error()
-		}
-		return api.Status, api.Error()
-	case errors.As(err, &lost):
-		return http.StatusInternalServerError, lost.Error()
-	case errors.As(err, &identity):
-		return http.StatusInternalServerError, identity.Error()
-	case errors.Is(err, credcache.ErrTooShort), errors.Is(err, eksauthclient.ErrBadAnswer):
-		return http.StatusInternalServerError, err.Error()
-	case errors.Is(err, credcache.ErrStopped), errors.Is(err, credcache.ErrBusy):
-		return http.StatusServiceUnavailable, err.Error()
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return statusClientGone, "the client did not wait"
-	}
-	return http.StatusInternalServerError, "internal error of the agent"
 }
 
 // bearer returns the token of the first Authorization header: bare, as the SDKs send it, or after "Bearer ".

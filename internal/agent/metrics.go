@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/podtoken"
 )
 
 // metrics are the three of AWS' agent, with what their names say, and our own.
@@ -26,6 +29,9 @@ type metrics struct {
 	errors    *prometheus.CounterVec
 
 	refreshes *prometheus.CounterVec
+	tokens    *prometheus.CounterVec
+	genuine   prometheus.Counter
+	down      atomic.Bool // EKS Auth gave no answer, or a failure of its own, the last time
 	attempts  *prometheus.HistogramVec
 	addresses prometheus.Gauge
 	build     *prometheus.GaugeVec
@@ -49,6 +55,10 @@ func newMetrics(version string) *metrics {
 			Name: "podid_agent_refreshes_total",
 			Help: "Background renewals by outcome (ok, error).",
 		}, []string{"outcome"}),
+		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "podid_agent_tokens_total",
+			Help: "Tokens that were verified on the node, by outcome: ok, the reason of the refusal, or no-keys.",
+		}, []string{"outcome"}),
 		attempts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "podid_agent_upstream_seconds",
 			Help:    "Time of one try of a call to EKS Auth by HTTP status; 0 is a try without an answer.",
@@ -67,16 +77,24 @@ func newMetrics(version string) *metrics {
 	m.hit = m.states.WithLabelValues("hit")
 	m.miss = m.states.WithLabelValues("miss")
 	m.evicted = m.states.WithLabelValues("evicted")
+	m.genuine = m.tokens.WithLabelValues("ok")
 	m.build.WithLabelValues(version).Set(1)
 	return m
 }
 
-func (m *metrics) register(r prometheus.Registerer, entries func() int) error {
-	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "podid_agent_cache_entries",
-		Help: "Tokens whose credentials are cached.",
-	}, func() float64 { return float64(entries()) })
-	for _, c := range []prometheus.Collector{m.responses, m.states, m.errors, m.refreshes, m.attempts, m.addresses, m.build, size} {
+func (m *metrics) register(r prometheus.Registerer, stats func() credcache.Stats) error {
+	up := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "podid_agent_upstream_up",
+		Help: "0 when EKS Auth gave no answer, or an error of its own, to the last try; else 1.",
+	}, func() float64 {
+		if m.upstreamDown() {
+			return 0
+		}
+		return 1
+	})
+	for _, c := range []prometheus.Collector{
+		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.addresses, m.build, up, newCacheCollector(stats),
+	} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
@@ -84,11 +102,28 @@ func (m *metrics) register(r prometheus.Registerer, entries func() int) error {
 	return nil
 }
 
+// upstreamDown tells whether the last try at EKS Auth brought no answer, or an error of its own.
+func (m *metrics) upstreamDown() bool { return m.down.Load() }
+
+// verified counts a judgement of podtoken.
+func (m *metrics) verified(err error) {
+	var refused *podtoken.Refusal
+	switch {
+	case err == nil:
+		m.genuine.Inc()
+	case errors.As(err, &refused):
+		m.tokens.WithLabelValues(refused.Reason).Inc()
+	default:
+		m.tokens.WithLabelValues("no-keys").Inc()
+	}
+}
+
 func (m *metrics) response(status int) {
 	m.responses.WithLabelValues(strconv.Itoa(status)).Inc()
 }
 
 func (m *metrics) upstream(status int, took time.Duration) {
+	m.down.Store(status == 0 || status >= 500)
 	code := "0"
 	if http.StatusText(status) != "" { // bounds the label's values, whatever the upstream invents
 		code = strconv.Itoa(status)

@@ -6,6 +6,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -17,14 +18,16 @@ import (
 const probeTimeout = 10 * time.Second
 
 // probe asks the agent's own addresses the way a pod would, and wants the 404 that only the agent's door answers to "/".
-// EKS Auth's state is not looked at: an outage there must not take the agent away from pods that it can still serve.
+// An outage of EKS Auth is said in the body but is no failure: it must not take the agent away from pods that it can
+// still serve.
 type probe struct {
-	urls   []string
-	client *http.Client
+	urls         []string
+	upstreamDown func() bool
+	client       *http.Client
 }
 
-func newProbe(addrs []string) *probe {
-	p := &probe{client: &http.Client{
+func newProbe(addrs []string, upstreamDown func() bool) *probe {
+	p := &probe{upstreamDown: upstreamDown, client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{}).DialContext},
 	}}
@@ -34,7 +37,7 @@ func newProbe(addrs []string) *probe {
 	return p
 }
 
-// ServeHTTP answers 200, 408 when an address did not answer in time, or 500.
+// ServeHTTP answers 200, with a word when EKS Auth gave no answer the last time; 408 when an address did not answer in time, or 500.
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
 	defer cancel()
@@ -48,6 +51,9 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "Internal Server Error occurred", http.StatusInternalServerError)
 			return
 		}
+	}
+	if p.upstreamDown() {
+		_, _ = io.WriteString(w, "serving from cache, upstream down\n") // whoever asked does not wait for the text
 	}
 }
 

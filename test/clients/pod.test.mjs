@@ -68,10 +68,12 @@ test("a role that ceased to trust the cluster gives nothing", async (t) => {
   assert.notEqual(status, 0);
 });
 
-test("the agent refuses a request without a token, in plain text", async () => {
+test("the agent refuses a request without a token, in the form that SDKs read", async () => {
   const url = new URL("/v1/credentials", agentEndpoint);
   const answer = await fetch(url);
   assert.equal(answer.status, 400);
-  assert.match(answer.headers.get("content-type"), /^text\/plain/);
-  assert.match(await answer.text(), /Service account token cannot be empty/);
+  assert.match(answer.headers.get("content-type"), /^application\/json/);
+  const { code, message } = await answer.json();
+  assert.equal(code, "InvalidParameterException");
+  assert.match(message, /Service account token cannot be empty/);
 });

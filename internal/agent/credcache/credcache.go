@@ -2,19 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package credcache keeps the credentials of a node's pods, renews them before they end, and makes at most one upstream
-// call at a time for one token, however many requests wait for it.
+// call at a time for one pod, however many requests wait for it and whatever comes of it.
 //
-// It owns the rules of when credentials may be served, when they are renewed and when they are dropped. It refuses to
-// serve an entry to anything but the byte-equal token that EKS Auth accepted: the agent does not check signatures, so a
-// token that merely claims another pod's uid must earn its own answer. In the flow it stands between the agent's HTTP
-// door and eksauthclient.
+// It owns the rules of when credentials may be served, when they are renewed and when they are dropped, how long a
+// refusal is remembered, and how often one pod may ask. An entry belongs to a pod (namespace, service account, uid) and
+// is served to tokens that are proven to be that pod's: verified by the caller, or accepted by EKS Auth byte for byte.
+// It refuses everything else: a token that merely claims another pod's uid earns its own answer. In the flow it stands
+// between the agent's HTTP door and eksauthclient.
 package credcache
 
 import (
-	"container/list"
 	"context"
-	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"sync"
@@ -23,28 +23,32 @@ import (
 	"podid/internal/agent/eksauthclient"
 )
 
-// MinRemaining is the life that credentials must still have to be served, as in AWS' agent.
+// MinRemaining is the life below which credentials are served only when no newer ones can be had.
 const MinRemaining = 15 * time.Second
 
-// Defaults of [Config], those of AWS' agent.
+// lastSecond is the life below which nothing is served at all.
+const lastSecond = time.Second
+
+// Defaults of [Config].
 const (
-	DefaultMaxEntries = 2000
-	DefaultRetention  = 3 * time.Hour
-	DefaultRefreshQPS = 3
+	DefaultMaxEntries  = 2000
+	DefaultMaxBytes    = 16 << 20
+	DefaultRetention   = 3 * time.Hour
+	DefaultRenewFloor  = 10 * time.Second
+	DefaultRefreshQPS  = 10
+	DefaultDenialTTL   = 3 * time.Second
+	DefaultFailureTTL  = 2 * time.Second
+	DefaultWaitTimeout = 1800 * time.Millisecond
+	DefaultPodRate     = 1000
+	DefaultPodBurst    = 2000
 )
 
-// MaxFetches bounds the upstream calls under way for requests. Every token has a call of its own, and anybody on the
-// node can make up tokens: while the upstream hangs they would pile up.
+// MaxFetches bounds the upstream calls under way for requests. Where tokens are not verified before, each has a call of
+// its own, and anybody on the node can make up tokens: while the upstream hangs they would pile up.
 const MaxFetches = 512
 
-// ErrBusy is the answer to a miss beyond MaxFetches.
-var ErrBusy = errors.New("the agent waits for too many answers of EKS Auth already")
-
-// ErrStopped is the answer to a miss after [Cache.Run] has ended.
-var ErrStopped = errors.New("the agent is stopping")
-
-// ErrTooShort is an upstream answer that ends too soon to be served.
-var ErrTooShort = fmt.Errorf("fetched credentials are expired or will expire within the next %d seconds", int(MinRemaining/time.Second))
+// hitSample: of so many answers from the cache one is logged.
+const hitSample = 1000
 
 // Exchanger turns a token into credentials; eksauthclient.Client is one.
 type Exchanger interface {
@@ -65,37 +69,54 @@ type Observer interface {
 // Config of a cache. Exchanger, Log and Observer are required.
 type Config struct {
 	Exchanger Exchanger
-	// MaxEntries bounds the cache; 0 switches it off: every request goes upstream, still one call per token at a time.
+	// MaxEntries bounds the pods kept; 0 switches the cache off: every request goes upstream, still one call per pod at a
+	// time. MaxBytes bounds answers and tokens together; 0 means DefaultMaxBytes.
 	MaxEntries int
-	// Retention is the age at which credentials are renewed at the latest; 0 switches the cache off as well.
+	MaxBytes   int64
+	// Retention is the age at which credentials are due for renewal where half of their life is not over before; 0
+	// switches the cache off as well.
 	Retention time.Duration
+	// RenewFloor is the least age at which credentials are renewed, for very short ones; 0 means DefaultRenewFloor.
+	RenewFloor time.Duration
 	// RefreshQPS is the rate of background renewals per second, and their burst.
 	RefreshQPS int
 	// FetchTimeout bounds one upstream call with its retries; 0 means eksauthclient.DefaultTotalTimeout. The call
-	// outlives the request that caused it.
-	FetchTimeout time.Duration
-	Log          *slog.Logger
-	Observer     Observer
+	// outlives the request that caused it, which waits for WaitTimeout at most (0 means DefaultWaitTimeout).
+	FetchTimeout, WaitTimeout time.Duration
+	// DenialTTL and FailureTTL are for how long a refusal, and a failure to get any answer, are repeated to the pod
+	// without another call. 0 means the default.
+	DenialTTL, FailureTTL time.Duration
+	// PodRate per second and PodBurst bound the requests of one pod; a rate of 0 means no bound.
+	PodRate, PodBurst int
+	Log               *slog.Logger
+	Observer          Observer
 	// Now is the clock of all decisions; nil means time.Now.
 	Now func() time.Time
 	// Rand gives renewals their jitter; nil means crypto/rand.
 	Rand io.Reader
 }
 
-// Pod is what a token claims about its bearer: the key under which a rotated token supersedes its forerunner. It is
-// trusted only after EKS Auth has accepted the token.
+// Pod is the owner of an entry, as its token claims.
 type Pod struct {
 	Namespace, ServiceAccount, UID string
 }
 
-// Token is a service account token that was parsed, not verified.
+// Token is a service account token that was parsed.
 type Token struct {
-	// Raw is the token itself, and as a whole the key of the cache.
+	// Raw is the token itself.
 	Raw eksauthclient.Secret
 	// Pod is zero when the token has no pod claims.
 	Pod Pod
+	// Proven says that signature and claims were verified. Otherwise Pod is trusted only after EKS Auth has accepted the
+	// token.
+	Proven bool
 	// NotBefore and Expiry are zero when the token has none.
 	NotBefore, Expiry time.Time
+}
+
+// within tells whether the token is within its own time.
+func (t *Token) within(now time.Time) bool {
+	return (t.Expiry.IsZero() || now.Before(t.Expiry)) && !now.Before(t.NotBefore)
 }
 
 // Answer is credentials ready to be written to a pod. Both fields are shared and must not be changed.
@@ -120,17 +141,16 @@ type Cache struct {
 	life context.Context
 	end  context.CancelFunc
 
-	// The maps are keyed by the whole token. Their hash is seeded at random and bytes are compared only where it agrees,
-	// so that the time of a look-up tells nothing about a token one does not have.
 	mu      sync.Mutex
 	stopped bool
 	calls   sync.WaitGroup // upstream calls under way; grows only while !stopped
-	entries map[eksauthclient.Secret]*entry
-	order   *list.List // of *entry, the most recently used in front
-	newest  map[Pod]*entry
-	flights map[eksauthclient.Secret]*flight
-	due     schedule
-	wake    chan struct{} // capacity 1: the schedule has a new head
+	flights map[key]*flight
+	waiting int    // requests that wait for a flight
+	lookups uint64 // that were answered, for the sample in the log
+	table
+	due   schedule      // entries by the time at which they are next looked at
+	ready schedule      // entries whose renewal is due, by the end of their credentials
+	wake  chan struct{} // capacity 1: due has a new head
 }
 
 // New checks the configuration, reporting all its problems at once, and returns an empty cache.
@@ -145,64 +165,197 @@ func New(cfg Config) (*Cache, error) {
 		enabled: cfg.MaxEntries > 0 && cfg.Retention > 0,
 		life:    life,
 		end:     end,
-		entries: make(map[eksauthclient.Secret]*entry),
-		order:   list.New(),
-		newest:  make(map[Pod]*entry),
-		flights: make(map[eksauthclient.Secret]*flight),
+		flights: make(map[key]*flight),
+		table:   newTable(maphash.MakeSeed()),
+		due:     schedule{before: func(a, b *entry) bool { return a.at.Before(b.at) }},
+		ready:   schedule{before: func(a, b *entry) bool { return a.end().Before(b.end()) }},
 		wake:    make(chan struct{}, 1),
 	}, nil
 }
 
-// Lookup returns the answer for a byte-equal token that was exchanged before. It is false when there is none, when the
-// credentials have no more than MinRemaining left, or when the token is outside its own time: then the caller parses the
-// token and calls Get.
-func (c *Cache) Lookup(raw eksauthclient.Secret, now time.Time) (Answer, bool) {
+// Lookup answers a byte-equal token that is known already: with its pod's credentials, or with an error when the pod asks
+// too often (*LimitError) or was refused a moment ago. It is false when the caller has to read the token and call Get.
+func (c *Cache) Lookup(raw eksauthclient.Secret, now time.Time) (Answer, bool, error) {
 	c.mu.Lock()
-	e, ok := c.entries[raw]
-	if !ok || !e.servable(now) {
+	k := c.find(raw)
+	if k == nil || !k.token.within(now) {
 		c.mu.Unlock()
-		return Answer{}, false
+		return Answer{}, false, nil
 	}
-	c.order.MoveToFront(e.place)
-	answer := e.answer
+	e := k.entry
+	answer, settled, err := e.settled(now)
+	if !settled {
+		c.mu.Unlock()
+		return Answer{}, false, nil
+	}
+	if limited := c.take(e, now); limited != nil {
+		err = limited
+	} else {
+		c.touch(e)
+	}
+	c.lookups++
+	sampled := c.lookups%hitSample == 0
 	c.mu.Unlock()
+	if err != nil {
+		return Answer{}, true, err
+	}
 	c.cfg.Observer.Hit()
-	return answer, true
+	if sampled {
+		c.cfg.Log.Debug("served from the cache, one line of many", podAttrs(k.token.Pod)...)
+	}
+	return answer, true, nil
 }
 
-// Get returns credentials for the token, from the cache or from EKS Auth. Concurrent calls with one token share one
-// upstream call and its outcome, error or not. When ctx ends first, Get returns its error and the call goes on.
+// Get returns credentials for the token, from the cache or from EKS Auth. A proven token of a pod that is known is
+// answered from the cache, however young the token. Otherwise concurrent calls for one pod share one upstream call and
+// its outcome, error or not. Get waits no longer than WaitTimeout ([ErrSlow]) or ctx; the call goes on.
 func (c *Cache) Get(ctx context.Context, token Token) (Answer, error) {
-	if answer, ok := c.Lookup(token.Raw, c.cfg.Now()); ok {
-		return answer, nil
+	now := c.cfg.Now()
+	c.mu.Lock()
+	k, e := c.locate(&token)
+	if e != nil {
+		if limited := c.take(e, now); limited != nil {
+			c.mu.Unlock()
+			return Answer{}, limited
+		}
+		if token.Proven {
+			c.learn(e, token)
+		}
+		if answer, settled, err := e.settled(now); settled {
+			c.touch(e)
+			c.mu.Unlock()
+			if err == nil {
+				c.cfg.Observer.Hit()
+			}
+			return answer, err
+		}
 	}
-	c.cfg.Observer.Miss()
-	f, err := c.join(token)
+	f, err := c.join(k, token)
 	if err != nil {
-		return Answer{}, err
+		c.mu.Unlock()
+		return c.lastResort(k, err)
 	}
+	c.waiting++
+	c.mu.Unlock()
+	c.cfg.Observer.Miss()
+	return c.wait(ctx, f)
+}
+
+// wait is for the outcome of a call, for as long as the pod's SDK waits.
+func (c *Cache) wait(ctx context.Context, f *flight) (Answer, error) {
+	timer := time.NewTimer(c.cfg.WaitTimeout)
+	defer timer.Stop()
+	defer func() {
+		c.mu.Lock()
+		c.waiting--
+		c.mu.Unlock()
+	}()
 	select {
 	case <-f.done:
-		return f.answer, f.err
+		if f.err == nil {
+			return f.answer, nil
+		}
+		return c.lastResort(f.key, f.err)
+	case <-timer.C:
+		return c.lastResort(f.key, ErrSlow)
 	case <-ctx.Done():
 		return Answer{}, ctx.Err()
 	}
 }
 
-// Len is the number of entries.
+// lastResort serves credentials in their last seconds when no newer ones came; err says why none did.
+func (c *Cache) lastResort(k key, err error) (Answer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[k]; e != nil && e.alive(c.cfg.Now()) {
+		return e.answer, nil
+	}
+	return Answer{}, err
+}
+
+// Gone drops what is kept of a pod that has ended: nothing is renewed for it any more, and its token has to be proven
+// anew.
+func (c *Cache) Gone(podUID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if podUID == "" {
+		return
+	}
+	for k, e := range c.entries {
+		if k.pod.UID == podUID {
+			c.drop(e)
+		}
+	}
+	for k, f := range c.flights {
+		f.gone = f.gone || k.pod.UID == podUID
+	}
+}
+
+// ForgetProofs makes every token be read and verified again before it is answered. It is for a change of the keys that
+// tokens were verified with; credentials are kept.
+func (c *Cache) ForgetProofs() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.table.forgetTokens()
+}
+
+// Stats are figures of a moment.
+type Stats struct {
+	Entries  int   // pods whose credentials are cached
+	Refusals int   // pods or tokens whose refusal is remembered
+	Bytes    int64 // of answers and tokens
+	Waiting  int   // requests that wait for an upstream call
+	Fetches  int   // upstream calls under way
+	Backlog  int   // renewals that are due and have not begun
+	// Soonest is the least life that cached credentials have left, and Oldest the greatest age; 0 when there are none.
+	Soonest, Oldest time.Duration
+}
+
+// Stats counts.
+func (c *Cache) Stats() Stats {
+	now := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Stats{
+		Entries: c.live.Len(), Refusals: c.weak.Len(), Bytes: c.bytes, Waiting: c.waiting, Fetches: len(c.flights), Backlog: c.ready.Len(),
+	}
+	for _, e := range c.entries {
+		if !e.granted() {
+			continue
+		}
+		if left := e.expires.Sub(now); s.Soonest == 0 || left < s.Soonest {
+			s.Soonest = left
+		}
+		s.Oldest = max(s.Oldest, now.Sub(e.fetched))
+	}
+	return s
+}
+
+// Len is the number of pods whose credentials are cached.
 func (c *Cache) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.entries)
+	return c.live.Len()
 }
 
 // Run renews credentials until ctx ends, then ends the upstream calls under way and waits for them.
 func (c *Cache) Run(ctx context.Context) error {
-	c.refreshLoop(ctx)
+	c.renewLoop(ctx)
 	c.mu.Lock()
 	c.stopped = true
 	c.mu.Unlock()
 	c.end()
 	c.calls.Wait()
 	return nil
+}
+
+// LimitError is a request beyond the bound of one pod.
+type LimitError struct {
+	// RetryAfter is when the next request is let through.
+	RetryAfter time.Duration
+}
+
+// Error is what the pod is told.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("too many requests of one pod, try again in %s", max(e.RetryAfter.Round(time.Millisecond), time.Millisecond))
 }

@@ -5,8 +5,8 @@ package credcache
 
 import (
 	"bytes"
-	"container/heap"
 	"container/list"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -15,38 +15,83 @@ import (
 	"podid/internal/agent/eksauthclient"
 )
 
-// entry is the credentials of one token. All fields are guarded by Cache.mu.
-type entry struct {
-	token  Token
-	answer Answer
-	// expires is the end of the credentials.
-	expires time.Time
-	// at is when the entry is next looked at: renewed, or dropped when its time is over.
-	at time.Time
-	// superseded: a younger token of the same pod was accepted; this one is served to its end but not renewed.
-	superseded bool
-	failures   int
-	place      *list.Element // in Cache.order
-	index      int           // in Cache.due, -1 when not there
+// key is whom an entry or a call belongs to: a pod, or a token that is not proven to be any pod's.
+type key struct {
+	pod   Pod
+	token [sha256.Size]byte
 }
 
-// servable: life enough, and the token within its own time.
-func (e *entry) servable(now time.Time) bool {
-	return e.expires.Sub(now) > MinRemaining &&
-		(e.token.Expiry.IsZero() || now.Before(e.token.Expiry)) &&
-		!now.Before(e.token.NotBefore)
-}
-
-// over: the entry will never be servable again.
-func (e *entry) over(now time.Time) bool { return !now.Before(e.end()) }
-
-// end is the first moment at which the entry will never be servable again.
-func (e *entry) end() time.Time {
-	end := e.expires.Add(-MinRemaining)
-	if !e.token.Expiry.IsZero() && e.token.Expiry.Before(end) {
-		end = e.token.Expiry
+// keyOf is the key under which a token's outcome belongs.
+func keyOf(t *Token, accepted bool) key {
+	if t.Pod.UID != "" && (t.Proven || accepted) {
+		return key{pod: t.Pod}
 	}
-	return end
+	return key{token: sha256.Sum256([]byte(t.Raw))}
+}
+
+// entry is what is kept of one pod: its credentials, or why it has none. All fields are guarded by Cache.mu.
+type entry struct {
+	key key
+	// token is the pod's youngest; renewals show it.
+	token Token
+	known []*knownToken
+	// proven: a token of the pod was verified on this node, so that credentials outlive the tokens they came by.
+	proven bool
+
+	answer           Answer
+	fetched, expires time.Time // of the credentials; zero when there are none
+	association      string
+	refusal          error // repeated to the pod until refusedUntil
+	refusedUntil     time.Time
+	failures         int
+
+	bucket bucket
+	size   int64 // as counted in table.bytes
+	weak   bool  // in table.weak, not in table.live
+	place  *list.Element
+
+	renewAt time.Time // when the renewal is due, whether or not there is a token for it
+	at      time.Time // when the entry is next looked at: renewed, or dropped when its time is over
+	queue   *schedule // nil, or the one that it is in, at index
+	index   int
+}
+
+func (e *entry) granted() bool { return !e.expires.IsZero() }
+
+// alive: there are credentials, and they have not ended.
+func (e *entry) alive(now time.Time) bool { return e.granted() && e.expires.Sub(now) >= lastSecond }
+
+// fresh: alive, with time to spare.
+func (e *entry) fresh(now time.Time) bool { return e.granted() && e.expires.Sub(now) > MinRemaining }
+
+// settled answers without a call upstream, if that can be done now.
+func (e *entry) settled(now time.Time) (Answer, bool, error) {
+	switch {
+	case e.fresh(now):
+		return e.answer, true, nil
+	case e.refusal == nil || !now.Before(e.refusedUntil):
+		return Answer{}, false, nil
+	case e.alive(now):
+		return e.answer, true, nil
+	}
+	return Answer{}, true, e.refusal
+}
+
+// end is the first moment at which the entry is of no use. Without proof on this node, credentials are served to the
+// tokens that EKS Auth has accepted, and end with them.
+func (e *entry) end() time.Time {
+	if !e.granted() {
+		return e.refusedUntil
+	}
+	if !e.proven && !e.token.Expiry.IsZero() && e.token.Expiry.Before(e.expires) {
+		return e.token.Expiry
+	}
+	return e.expires
+}
+
+// revoke takes the credentials away.
+func (e *entry) revoke() {
+	e.answer, e.fetched, e.expires, e.association = Answer{}, time.Time{}, time.Time{}, ""
 }
 
 // credentialsJSON is the document of the container credential providers; the order of the keys is AWS' agent's.
@@ -77,94 +122,20 @@ func render(s *eksauthclient.Session) (Answer, error) {
 	return Answer{Body: body, ContentLength: []string{strconv.Itoa(len(body))}}, nil
 }
 
-// put stores fresh credentials. Callers hold mu.
-func (c *Cache) put(token Token, answer Answer, expires, now time.Time) {
-	e, ok := c.entries[token.Raw]
-	if !ok {
-		e = &entry{token: token, index: -1}
-		e.place = c.order.PushFront(e)
-		c.entries[token.Raw] = e
-		c.supersede(e)
-	}
-	e.answer, e.expires, e.failures = answer, expires, 0
-	c.plan(e, now.Add(c.renewalAge(expires.Sub(now))))
-	for len(c.entries) > c.cfg.MaxEntries {
-		c.drop(c.order.Back().Value.(*entry))
-		c.cfg.Observer.Evicted()
-	}
+// bucket lets one pod make so many requests a second, and so many at once.
+type bucket struct {
+	spent float64 // requests that have not been paid off by time
+	at    time.Time
 }
 
-// supersede stops the renewal of the pod's older token: kubelet has rotated it, and the pod reads the new one.
-func (c *Cache) supersede(e *entry) {
-	if e.token.Pod.UID == "" {
-		return
+// take counts one request; false, with the time until one more is let through, when there are too many.
+func (b *bucket) take(now time.Time, rate, burst float64) (time.Duration, bool) {
+	if gone := now.Sub(b.at).Seconds(); gone > 0 {
+		b.spent, b.at = max(b.spent-gone*rate, 0), now
 	}
-	old, ok := c.newest[e.token.Pod]
-	if ok && old.token.Expiry.After(e.token.Expiry) {
-		e.superseded = true
-		return
+	if b.spent+1 > burst {
+		return time.Duration((b.spent + 1 - burst) / rate * float64(time.Second)), false
 	}
-	if ok {
-		old.superseded = true
-		c.plan(old, old.end())
-	}
-	c.newest[e.token.Pod] = e
-}
-
-// plan sets when the entry is next looked at, never later than its end.
-func (c *Cache) plan(e *entry, at time.Time) {
-	if end := e.end(); at.After(end) || e.superseded {
-		at = end
-	}
-	e.at = at
-	if e.index < 0 {
-		heap.Push(&c.due, e)
-	} else {
-		heap.Fix(&c.due, e.index)
-	}
-	if c.due[0] == e {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// drop removes the entry. Callers hold mu.
-func (c *Cache) drop(e *entry) {
-	delete(c.entries, e.token.Raw)
-	c.order.Remove(e.place)
-	if c.newest[e.token.Pod] == e {
-		delete(c.newest, e.token.Pod)
-	}
-	if e.index >= 0 {
-		heap.Remove(&c.due, e.index)
-	}
-}
-
-// schedule is a heap of entries by the time at which they are next looked at.
-type schedule []*entry
-
-func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].at.Before(s[j].at) }
-func (s schedule) Swap(i, j int) {
-	s[i], s[j] = s[j], s[i]
-	s[i].index, s[j].index = i, j
-}
-
-// Push implements heap.Interface.
-func (s *schedule) Push(x any) {
-	e := x.(*entry)
-	e.index = len(*s)
-	*s = append(*s, e)
-}
-
-// Pop implements heap.Interface.
-func (s *schedule) Pop() any {
-	last := len(*s) - 1
-	e := (*s)[last]
-	(*s)[last] = nil
-	*s = (*s)[:last]
-	e.index = -1
-	return e
+	b.spent++
+	return 0, true
 }

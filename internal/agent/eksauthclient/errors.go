@@ -52,6 +52,11 @@ func (e *APIError) Final() bool {
 	return false
 }
 
+// OfToken tells whether a final refusal is of the token that was shown, and not of the pod it belongs to.
+func (e *APIError) OfToken() bool {
+	return e.Code == "InvalidTokenException" || e.Code == "ExpiredTokenException"
+}
+
 // UnreachableError is a try without an answer. Its text does not name the endpoint, since pods see it; Unwrap gives the
 // cause, which does.
 type UnreachableError struct {
