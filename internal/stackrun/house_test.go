@@ -291,13 +291,13 @@ func (h *house) world() []string {
 	out := []string{}
 	for _, r := range iam.Roles.List(v, global, "", "") {
 		line := "role " + r.Path + r.Name + " " + r.Description
-		for _, p := range r.Attached {
+		for _, p := range slices.Sorted(slices.Values(r.Attached)) {
 			line += " +" + p
 		}
 		for _, p := range r.Inline {
 			line += " " + p.Name + "=" + p.Document
 		}
-		for _, t := range r.Tags {
+		for _, t := range slices.SortedFunc(slices.Values(r.Tags), func(a, b iam.Tag) int { return strings.Compare(a.Key, b.Key) }) {
 			line += " " + t.Key + "=" + t.Value
 		}
 		out = append(out, line+" "+r.Boundary+" "+r.Trust)
@@ -306,7 +306,7 @@ func (h *house) world() []string {
 		out = append(out, "policy "+p.Name+" "+p.Document())
 	}
 	for _, p := range iam.OIDCProviders.List(v, global, "", "") {
-		out = append(out, "provider "+p.URL+" "+strings.Join(p.ClientIDs, ","))
+		out = append(out, "provider "+p.URL+" "+strings.Join(slices.Sorted(slices.Values(p.ClientIDs)), ","))
 	}
 	for _, p := range iam.InstanceProfiles.List(v, global, "", "") {
 		out = append(out, "profile "+p.Name+" "+p.RoleID)

@@ -195,6 +195,7 @@ type Thing struct {
 	// group/name a policy's document, or "" for an attachment.
 	Parts map[string]string `cbor:"6,keyasint,omitempty"`
 	Attrs map[string]string `cbor:"7,keyasint,omitempty"` // what Fn::GetAtt gives, and Ref under ""
+	Made  int               `cbor:"8,keyasint"`           // the number of the change that has made it
 }
 
 func (t *Thing) clone() *Thing {

@@ -163,16 +163,5 @@ func (r *run) takeAway(ctx context.Context, id string) error {
 		r.gone = nil
 		return err
 	}
-	if len(res.Left) == 0 {
-		return nil
-	}
-	t := res.Left[0]
-	r.note(id, t, DeleteInProgress, "")
-	err := r.removeLeft(ctx, id)
-	if err == nil {
-		r.note(id, t, DeleteComplete, "")
-	} else if !errors.Is(err, errStopped) {
-		r.note(id, t, DeleteFailed, because(err))
-	}
-	return err
+	return r.removeLeft(ctx, id, r.rec.Change)
 }

@@ -283,22 +283,26 @@ func live() slot {
 	}
 }
 
-// left is the first of the things that are still to be removed.
-func left() slot {
+// left is the thing with the physical id among those that are still to be
+// removed.
+func left(physicalID string) slot {
+	at := func(r *Resource) int {
+		return slices.IndexFunc(r.Left, func(t *Thing) bool { return t.Attrs[stack.RefAttr] == physicalID })
+	}
 	return slot{
 		get: func(r *Resource) *Thing {
-			if len(r.Left) == 0 {
-				return nil
+			if i := at(r); i >= 0 {
+				return r.Left[i]
 			}
-			return r.Left[0]
+			return nil
 		},
 		set: func(r *Resource, t *Thing) {
-			r.Left = slices.Clone(r.Left)
-			if t == nil {
-				r.Left = r.Left[1:]
+			i := at(r)
+			if r.Left = slices.Clone(r.Left); t == nil {
+				r.Left = slices.Delete(r.Left, i, i+1)
 				return
 			}
-			r.Left[0] = t
+			r.Left[i] = t
 		},
 	}
 }
@@ -310,18 +314,13 @@ func (r *run) settle(ctx context.Context, id string, s slot, goal stack.Properti
 	for {
 		p := &planner{m: r.m, view: r.m.Store.View(), stackName: r.rec.Name, logicalID: id}
 		t := s.get(r.get(id))
-		if t == nil && goal == nil {
-			return nil
-		}
 		a, err := p.next(t, goal)
 		if err != nil || a == nil {
 			return err
 		}
 		err = r.act(ctx, id, s, a)
 		if err == nil {
-			if failed = 0; goal == nil && s.get(r.get(id)) == nil {
-				return nil
-			}
+			failed = 0
 			continue
 		}
 		if errors.Is(err, errStopped) {
@@ -338,9 +337,6 @@ func (r *run) settle(ctx context.Context, id string, s slot, goal stack.Properti
 			if err := r.put(ctx, entry{id: id, resource: func(_ *store.Tx, n *Resource) error { s.set(n, a.gone(t)); return nil }}); err != nil {
 				return err
 			}
-			if goal == nil && s.get(r.get(id)) == nil {
-				return nil
-			}
 		case fault.Is(err, fault.Unavailable) && failed < tries:
 		default:
 			return err
@@ -351,9 +347,13 @@ func (r *run) settle(ctx context.Context, id string, s slot, goal stack.Properti
 // act does one action.
 func (r *run) act(ctx context.Context, id string, s slot, a *action) error {
 	e := entry{id: id, resource: func(tx *store.Tx, n *Resource) error {
-		t, err := a.done(tx, s.get(n))
+		was := s.get(n)
+		t, err := a.done(tx, was)
 		if err != nil {
 			return err
+		}
+		if t != nil && was == nil {
+			t.Made = r.rec.Change
 		}
 		s.set(n, t)
 		return nil

@@ -159,7 +159,10 @@ func (u *update) begin(tx *store.Tx, n *Record) error {
 func (r *run) update(ctx context.Context, u *update) error {
 	work, cancel := working(ctx)
 	defer cancel()
-	err := r.makeAll(work, u.draft)
+	err := r.tidy(work, r.rec.Was.Resources) // what could not be removed may be in the way
+	if err == nil {
+		err = r.makeAll(work, u.draft)
+	}
 	if err == nil {
 		var outputs []stack.Output
 		if outputs, err = r.outputs(u.draft); err == nil {
@@ -195,23 +198,32 @@ func (r *run) complete(ctx context.Context, outputs []stack.Output) error {
 	if err != nil {
 		return err
 	}
-	wanted := map[string]bool{}
-	for _, id := range r.rec.Now.Resources {
-		wanted[id] = true
+	if err := r.tidy(ctx, r.rec.Now.Resources); err != nil {
+		return err
+	}
+	return r.setStatus(ctx, UpdateComplete, "", done)
+}
+
+// tidy removes what resources have left behind, and those that are not among
+// the wanted. Its only errors are those that stop the run.
+func (r *run) tidy(ctx context.Context, wanted []string) error {
+	want := map[string]bool{}
+	for _, id := range wanted {
+		want[id] = true
 	}
 	for _, id := range slices.Backward(r.order()) {
-		if err := r.cleanUp(ctx, id, wanted[id]); err != nil {
+		if err := r.cleanUp(ctx, id, want[id]); err != nil {
 			return err
 		}
 		if err := r.flush(ctx); err != nil {
 			return err
 		}
 	}
-	return r.setStatus(ctx, UpdateComplete, "", done)
+	return nil
 }
 
 // cleanUp removes what a resource has left behind, and the resource itself
-// when it is not wanted. Its only errors are those that stop the run.
+// when it is not wanted.
 func (r *run) cleanUp(ctx context.Context, id string, wanted bool) error {
 	res := r.get(id)
 	if res.Former != nil {
@@ -224,31 +236,15 @@ func (r *run) cleanUp(ctx context.Context, id string, wanted bool) error {
 		res.Former = nil
 		r.stage(id, res)
 	}
-	if !wanted {
-		err := r.unmake(ctx, id, unmade{})
+	var err error
+	if wanted {
+		err = r.removeLeft(ctx, id, 0)
+	} else {
+		err = r.unmake(ctx, id, unmade{})
 		r.gone = nil // the stack goes on: what it has not is not shown
-		if errors.Is(err, errStopped) {
-			return err
-		}
-		return nil
 	}
-	return r.cleanLeft(ctx, id)
-}
-
-func (r *run) cleanLeft(ctx context.Context, id string) error {
-	if len(r.get(id).Left) == 0 {
-		return nil
-	}
-	t := r.get(id).Left[0]
-	r.note(id, t, DeleteInProgress, "")
-	err := r.removeLeft(ctx, id)
-	switch {
-	case errors.Is(err, errStopped):
+	if errors.Is(err, errStopped) {
 		return err
-	case err != nil:
-		r.note(id, t, DeleteFailed, because(err))
-	default:
-		r.note(id, t, DeleteComplete, "")
 	}
 	return nil
 }

@@ -106,13 +106,13 @@ func (r *run) makeAll(ctx context.Context, d *draft) error {
 
 // meta takes over what the template says about a resource beside its
 // properties, and reports whether that is new.
-func (res *Resource) meta(plan stack.Resource) bool {
-	was := Resource{Dependencies: res.Dependencies, OnDelete: res.OnDelete, OnReplace: res.OnReplace}
+func (r *Resource) meta(plan stack.Resource) bool {
+	was := Resource{Dependencies: r.Dependencies, OnDelete: r.OnDelete, OnReplace: r.OnReplace}
 	if slices.Equal(was.Dependencies, plan.Dependencies) && was.OnDelete == plan.DeletionPolicy && was.OnReplace == plan.UpdateReplacePolicy {
 		return false
 	}
-	res.WasMeta = &was
-	res.Dependencies, res.OnDelete, res.OnReplace = plan.Dependencies, plan.DeletionPolicy, plan.UpdateReplacePolicy
+	r.WasMeta = &was
+	r.Dependencies, r.OnDelete, r.OnReplace = plan.Dependencies, plan.DeletionPolicy, plan.UpdateReplacePolicy
 	return true
 }
 
@@ -245,10 +245,10 @@ func (r *run) unmake(ctx context.Context, id string, how unmade) error {
 	end := DeleteComplete
 	var err error
 	if res.Live != nil || len(res.Left) > 0 {
-		if !retain || len(res.Left) > 0 {
+		if !retain {
 			r.mark(id, DeleteInProgress, "")
 		}
-		err = r.removeLeft(ctx, id)
+		err = r.removeLeft(ctx, id, 0)
 		switch {
 		case err != nil:
 		case retain:
@@ -284,13 +284,26 @@ func (r *run) drop(id string) {
 	r.stage(id, nil)
 }
 
-func (r *run) removeLeft(ctx context.Context, id string) error {
-	for len(r.get(id).Left) > 0 {
-		if err := r.settle(ctx, id, left(), nil); err != nil {
+// removeLeft removes what a resource has left behind, as much as can be. The
+// error is the first failure of those that oldest or later changes have made.
+func (r *run) removeLeft(ctx context.Context, id string, oldest int) error {
+	var failed error
+	for _, t := range r.get(id).Left {
+		r.note(id, t, DeleteInProgress, "")
+		err := r.settle(ctx, id, left(t.Attrs[stack.RefAttr]), nil)
+		switch {
+		case errors.Is(err, errStopped):
 			return err
+		case err == nil:
+			r.note(id, t, DeleteComplete, "")
+			continue
+		}
+		r.note(id, t, DeleteFailed, because(err))
+		if failed == nil && t.Made >= oldest {
+			failed = err
 		}
 	}
-	return nil
+	return failed
 }
 
 // note is an event about a thing of a resource that does not stand for it.
