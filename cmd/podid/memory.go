@@ -6,9 +6,9 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"time"
 )
 
 const (
@@ -18,25 +18,43 @@ const (
 	headroom = 48 << 20
 
 	minPercent, maxPercent = 100, 800
-	paceEvery              = 15 * time.Second
 )
 
 // paceCollector gives the collector its headroom until ctx ends: much for a
-// small heap, Go's own measure for a large one. GOGC beats it.
+// small heap, Go's own measure for a large one. GOGC beats it. It looks after
+// every collection: a heap that grew three times since the last look, as an
+// import lets it, would be allowed to grow as many times its new size.
 func paceCollector(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	tick := time.NewTicker(paceEvery)
-	defer tick.Stop()
+	collected := make(chan struct{}, 1)
+	notify(ctx, collected)
 	for {
 		debug.SetGCPercent(percentFor(liveHeap()))
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-collected:
 		}
 	}
+}
+
+// notify sends to c after every collection until ctx ends. The runtime tells
+// of them by finalizers only: one of an object that nobody holds runs after
+// each, and makes the next such object.
+func notify(ctx context.Context, c chan<- struct{}) {
+	type unheld struct{ _ *byte } // with a pointer, so that it shares its memory with no other
+	runtime.SetFinalizer(&unheld{}, func(*unheld) {
+		if ctx.Err() != nil {
+			return
+		}
+		select {
+		case c <- struct{}{}:
+		default: // the last one was not seen to yet
+		}
+		notify(ctx, c)
+	})
 }
 
 // percentFor is the GC percentage that lets headroom bytes be allocated on top

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"runtime"
 	"testing"
 )
@@ -32,5 +33,36 @@ func TestLiveHeap(t *testing.T) {
 	runtime.GC()
 	if liveHeap() == 0 {
 		t.Error("a collection left nothing: the metric has another name in this release of Go")
+	}
+}
+
+// Every collection is told of, to one who is slow to look as well, and none
+// once the context has ended.
+func TestNotify(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	collected := make(chan struct{}, 1)
+	notify(ctx, collected)
+	for range 3 {
+		for len(collected) == 0 {
+			runtime.GC()
+			runtime.Gosched()
+		}
+		runtime.GC() // in vain
+		<-collected
+	}
+	cancel()
+	for range 10 { // what is under way may still come
+		runtime.GC()
+		runtime.Gosched()
+	}
+	for len(collected) > 0 {
+		<-collected
+	}
+	for range 10 {
+		runtime.GC()
+		runtime.Gosched()
+	}
+	if len(collected) > 0 {
+		t.Error("told of a collection after the end")
 	}
 }
