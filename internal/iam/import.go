@@ -5,6 +5,7 @@ package iam
 
 import (
 	"context"
+	"io"
 	"slices"
 	"strings"
 
@@ -35,10 +36,11 @@ type ImportResult struct {
 // get-account-authorization-details --filter AWSManagedPolicy` prints, for all
 // accounts. It takes all or nothing. Attached policies take effect with the
 // imported document. Versions and policies that are here already and not in
-// the file stay. Importing the same again changes nothing. read gives the file
-// once the caller is known to be allowed. Action: podid:ImportManagedPolicies
+// the file stay. Importing the same again changes nothing. open gives the file
+// once the caller is known to be allowed; it is read to its end, and nothing is
+// changed if that is an error. Action: podid:ImportManagedPolicies
 // on arn:…:iam::aws:policy/*; the caller has to be of the first account.
-func (m *Manager) ImportManagedPolicies(ctx context.Context, caller Caller, dry bool, read func() ([]byte, error)) (*ImportResult, error) {
+func (m *Manager) ImportManagedPolicies(ctx context.Context, caller Caller, dry bool, open func() (io.Reader, error)) (*ImportResult, error) {
 	const action = "podid:ImportManagedPolicies"
 	all := arn.IAM(m.Partition, managedAccount, "policy", "/", "*")
 	if err := m.Authz.Authorize(ctx, caller, Query{Action: action, Resource: all}); err != nil {
@@ -48,7 +50,7 @@ func (m *Manager) ImportManagedPolicies(ctx context.Context, caller Caller, dry 
 		return nil, fault.New(fault.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s because only the first account of the installation may", caller.ARN, action, all).
 			WithReason("not-first-account")
 	}
-	file, err := read()
+	file, err := open()
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,15 @@
 package iam_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"podid/internal/fault"
@@ -48,7 +51,7 @@ func pageJSON(t testing.TB, policies ...object) []byte {
 func (h *house) importFile(t testing.TB, dry bool, file []byte) (*iam.ImportResult, error) {
 	t.Helper()
 	h.First = account
-	return h.ImportManagedPolicies(t.Context(), admin, dry, func() ([]byte, error) { return file, nil })
+	return h.ImportManagedPolicies(t.Context(), admin, dry, func() (io.Reader, error) { return bytes.NewReader(file), nil })
 }
 
 const oddPolicy = "arn:aws:iam::aws:policy/OddPolicy"
@@ -188,7 +191,7 @@ func TestImportRefuses(t *testing.T) {
 // first account may.
 func TestImportAsksFirst(t *testing.T) {
 	h := newHouse(t)
-	unread := func() ([]byte, error) {
+	unread := func() (io.Reader, error) {
 		t.Error("the file was read")
 		return nil, errors.New("read")
 	}
@@ -202,6 +205,31 @@ func TestImportAsksFirst(t *testing.T) {
 	h.First = "444455556666"
 	_, err = h.ImportManagedPolicies(t.Context(), admin, false, unread)
 	refused(t, err, fault.AccessDenied, "User: arn:aws:iam::111122223333:user/podid-admin is not authorized to perform: podid:ImportManagedPolicies on resource: arn:aws:iam::aws:policy/* because only the first account of the installation may")
+}
+
+// TestImportOfAnotherFile: a file that turns out, at its end, not to be the one
+// that was signed changes nothing, and that is said before all that is wrong
+// with it.
+func TestImportOfAnotherFile(t *testing.T) {
+	unsigned := fault.New(fault.SignatureMismatch, "not the one")
+	for name, file := range map[string][]byte{
+		"whole": pageJSON(t, awsPolicyJSON("OddPolicy", "v1", nil)), "half": []byte(`{"Policies":[`), "no JSON": []byte(`hello`), "empty": nil,
+		"other output": []byte(`{}`), "faulty": pageJSON(t, awsPolicyJSON("OddPolicy", "v1", func(p object) { p["Path"] = "x" })),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.First = account
+			_, err := h.ImportManagedPolicies(t.Context(), admin, false, func() (io.Reader, error) {
+				return io.MultiReader(bytes.NewReader(file), iotest.ErrReader(unsigned)), nil
+			})
+			if !errors.Is(err, unsigned) {
+				t.Errorf("err = %v", err)
+			}
+			if n := len(listAWS(t, h)); n != len(listAWS(t, newHouse(t))) {
+				t.Errorf("%d policies of AWS", n)
+			}
+		})
+	}
 }
 
 // TestImportEncodedDocuments: some tools print documents as they are on the

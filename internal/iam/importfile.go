@@ -97,12 +97,26 @@ func badImport(format string, args ...any) error {
 	return fault.New(fault.InvalidParameter, "Nothing is imported: "+format, args...).WithReason("import-refused")
 }
 
-// readImport reads and checks a file: one or more JSON documents with the
-// managed policies of AWS. All that is wrong is told at once.
-func readImport(file []byte, partition string) ([]*Policy, error) {
+// readImport reads and checks a file to its end. A fault of the reader, such
+// as that the file is not the one that was signed, comes before what may be
+// wrong with the file.
+func readImport(file io.Reader, partition string) ([]*Policy, error) {
+	out, err := parseImport(file, partition)
+	if err == nil {
+		return out, nil
+	}
+	if _, unread := io.Copy(io.Discard, file); unread != nil {
+		return nil, unread
+	}
+	return nil, err
+}
+
+// parseImport reads one or more JSON documents with the managed policies of
+// AWS. All that is wrong is told at once.
+func parseImport(file io.Reader, partition string) ([]*Policy, error) {
 	var found problems
 	byName := map[string]*Policy{}
-	dec := json.NewDecoder(bytes.NewReader(file))
+	dec := json.NewDecoder(file)
 	for n := 1; ; n++ {
 		err := eachPolicy(dec, func(in *importPolicy) error {
 			p := in.policy(&found, partition)

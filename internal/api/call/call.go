@@ -46,7 +46,7 @@ type Operation struct {
 	// Exchange calls go on when audit cannot be written; all others are refused.
 	Exchange bool
 	// MaxBody, when above 0, is the limit in bytes of a body that the handler
-	// reads by itself with Call.ReadLarge; Call.Body is empty then.
+	// reads by itself with Call.OpenLarge; Call.Body is empty then.
 	MaxBody int64
 }
 

@@ -58,7 +58,11 @@ func TestLargeBody(t *testing.T) {
 			w := httptest.NewRecorder()
 			b.gate.Serve(w, r, op, b.codec, func(_ context.Context, c *call.Call) (any, error) {
 				reached = true
-				raw, err := c.ReadLarge(op)
+				body, err := c.OpenLarge(op)
+				if err != nil {
+					return nil, err
+				}
+				raw, err := io.ReadAll(body)
 				return len(raw), err
 			})
 			if !strings.Contains(w.Body.String(), tc.want) || reached != tc.read {

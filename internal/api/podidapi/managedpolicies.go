@@ -5,6 +5,7 @@ package podidapi
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strconv"
 
@@ -16,7 +17,7 @@ import (
 
 // ManagedPolicies takes over AWS' own policies.
 type ManagedPolicies interface {
-	ImportManagedPolicies(ctx context.Context, caller iam.Caller, dry bool, read func() ([]byte, error)) (*iam.ImportResult, error)
+	ImportManagedPolicies(ctx context.Context, caller iam.Caller, dry bool, open func() (io.Reader, error)) (*iam.ImportResult, error)
 }
 
 // MaxImport bounds the file of an import in bytes. AWS' own policies take some
@@ -42,7 +43,7 @@ func (a *API) importPolicies(ctx context.Context, c *call.Call, op call.Operatio
 		}
 	}
 	c.Event.RequestParameters = map[string]any{"dryRun": dry, "bytes": c.HTTP.ContentLength}
-	out, err := a.Policies.ImportManagedPolicies(ctx, c.Caller, dry, func() ([]byte, error) { return c.ReadLarge(op) })
+	out, err := a.Policies.ImportManagedPolicies(ctx, c.Caller, dry, func() (io.Reader, error) { return c.OpenLarge(op) })
 	if err != nil {
 		return nil, err
 	}
