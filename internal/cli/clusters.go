@@ -26,6 +26,8 @@ var bindings = []string{"default", "required", "ifPresent", "off"}
 type clusterJSON struct {
 	Name                 string            `json:"name"`
 	Arn                  string            `json:"arn"`
+	Status               string            `json:"status"`
+	Activation           *activation       `json:"activation,omitempty"` // while PENDING
 	UID                  string            `json:"uid"`
 	Issuer               string            `json:"issuer"`
 	ProviderArn          string            `json:"providerArn"`
@@ -43,31 +45,37 @@ type clusterJSON struct {
 
 func newCluster(c *clients.Cluster) clusterJSON {
 	return clusterJSON{
-		Name: c.Name, Arn: c.Arn, UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, Discover: c.Discover,
+		Name: c.Name, Arn: c.Arn, Status: c.Status, Activation: newActivation(c.Activation), UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, Discover: c.Discover,
 		NodeBinding: c.NodeBinding, Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CertificateAuthority, Tags: c.Tags,
 		CreatedAt: clients.Epoch(c.CreatedAt), ModifiedAt: clients.Epoch(c.ModifiedAt),
 	}
 }
 
 func (x clusterJSON) fields(w io.Writer) error {
-	keys := "given with --jwks"
-	if x.Discover {
-		keys = "fetched from the issuer"
+	keys := ""
+	switch {
+	case x.Activation != nil:
+	case x.Discover:
+		keys = strings.Join(x.KeyIDs, ", ") + " (fetched from the issuer)"
+	default:
+		keys = strings.Join(x.KeyIDs, ", ") + " (registered)"
 	}
-	return fields(w, "cluster", x.Name, "arn", x.Arn, "unique id", x.UID, "issuer", x.Issuer, "provider", x.ProviderArn,
-		"keys", strings.Join(x.KeyIDs, ", ")+" ("+keys+")", "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "version", x.Version,
+	return fields(w, "cluster", x.Name, "status", x.Status, "activation", x.Activation.text(), "arn", x.Arn, "unique id", x.UID, "issuer", x.Issuer, "provider", x.ProviderArn,
+		"keys", keys, "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "version", x.Version,
 		"endpoint", x.Endpoint, "tags", tagText(x.Tags), "created", x.CreatedAt.Format(time.RFC3339), "modified", x.ModifiedAt.Format(time.RFC3339))
 }
 
 func (a *app) registerCluster() *cobra.Command {
 	in := setup.ClusterInput{}
-	var jwks, ca string
+	var from clusterSource
 	cmd := &cobra.Command{
 		Use:   "cluster NAME",
 		Short: "Register a cluster: issuer, keys and the role of its nodes",
 		Long: `Register a cluster, so that tokens of its service accounts can be exchanged. Needed are the
 issuer of its tokens and the public keys that sign them: from a file (kubectl get --raw
-/openid/v1/jwks), or fetched from the issuer's discovery document if the control plane reaches it.
+/openid/v1/jwks), from the API server by --kubeconfig, or fetched from the issuer's discovery
+document if the control plane reaches it. With --connect the cluster brings them by itself, with an
+activation code that is written to a file: podid activate cluster.
 The issuer does not identify the cluster: several clusters may have the same, with keys of their own.
 
 The role podid-node-NAME is created too: the node agents of this cluster, and nobody else, assume
@@ -82,24 +90,23 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
     --issuer "$(kubectl get --raw /.well-known/openid-configuration | jq -r .issuer)"
 
   # keys fetched, now and whenever they are rotated
-  podid register cluster my-cluster --issuer https://oidc.example.com/my-cluster --discover`,
+  podid register cluster my-cluster --issuer https://oidc.example.com/my-cluster --discover
+
+  # all of it from the API server, or by whoever administers the cluster
+  podid register cluster my-cluster --kubeconfig ~/.kube/config
+  podid register cluster my-cluster --connect --code-file code`,
 		Args: exactly(1, "the NAME of the cluster"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in.Name = args[0]
-			var err error
-			if err := missing("issuer", in.Issuer); err != nil {
+			in.Name, in.Progress = args[0], a.progress
+			if err := from.check(&in); err != nil {
 				return err
 			}
-			if (jwks == "") == !in.Discover {
-				return usagef("--jwks FILE or --discover is needed, one of them")
+			if in.Connect {
+				return a.connectCluster(cmd.Context(), in, from.codeFile)
 			}
-			if in.JWKS, err = readJWKS(jwks, a.In); err != nil {
+			if err := a.fillCluster(cmd.Context(), &in, &from); err != nil {
 				return err
 			}
-			if in.CA, err = readCA(ca); err != nil {
-				return err
-			}
-			in.Progress = a.progress
 			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
@@ -115,11 +122,14 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
 	}
 	f := cmd.Flags()
 	f.StringVar(&in.Issuer, "issuer", "", "issuer `URL` of the cluster's service account tokens")
-	f.StringVar(&jwks, "jwks", "", "`file` of the cluster's public keys, a JSON Web Key Set; - is standard input")
+	f.StringVar(&from.jwks, "jwks", "", "`file` of the cluster's public keys, a JSON Web Key Set; - is standard input")
+	from.kube.add(cmd)
+	f.BoolVar(&in.Connect, "connect", false, "have the cluster bring its keys with an activation code; --issuer lets it name no other")
+	f.StringVar(&from.codeFile, "code-file", "", "`file` to make for the activation code of --connect; NAME-activation-code without it")
 	f.BoolVar(&in.Discover, "discover", false, "fetch the keys from the issuer, and again when a new one appears")
 	f.StringVar(&in.NodeBinding, "node-binding", "", "`setting`: default, required, ifPresent or off")
 	f.StringVar(&in.Endpoint, "endpoint", "", "`URL` of the cluster's API server, for DescribeCluster")
-	f.StringVar(&ca, "ca", "", "`file` of the API server's CA certificate, for DescribeCluster")
+	f.StringVar(&from.ca, "ca", "", "`file` of the API server's CA certificate, for DescribeCluster")
 	f.StringVar(&in.Version, "kubernetes-version", "", "Kubernetes `version`, for DescribeCluster: 1.34")
 	f.StringToStringVar(&in.Tags, "tags", nil, "`tags` of the cluster: key=value,…")
 	f.BoolVar(&in.NoNodeRole, "no-node-role", false, "do not create the role of the cluster's nodes")
@@ -203,9 +213,9 @@ func (a *app) getClusters() *cobra.Command {
 				}
 				x := newCluster(found)
 				all = append(all, x)
-				lines = append(lines, []string{x.Name, x.Issuer, fmt.Sprint(len(x.KeyIDs)), x.NodeBinding, x.Version, x.Arn})
+				lines = append(lines, []string{x.Name, x.Status, x.Issuer, fmt.Sprint(len(x.KeyIDs)), x.NodeBinding, x.Version, x.Arn})
 			}
-			return a.print(all, func(w io.Writer) error { return rows(w, "CLUSTER ISSUER KEYS NODE-BINDING VERSION ARN", lines) })
+			return a.print(all, func(w io.Writer) error { return rows(w, "CLUSTER STATUS ISSUER KEYS NODE-BINDING VERSION ARN", lines) })
 		},
 	}
 }
@@ -314,7 +324,7 @@ Roles of the associations stay. A cluster that is registered again under the nam
 func (a *app) dropCluster(ctx context.Context, c *clients.Clients, name string, yes bool) error {
 	if !yes {
 		found, err := setup.ListAssociations(ctx, c, &eks.ListPodIdentityAssociationsInput{ClusterName: &name})
-		if err != nil {
+		if err != nil && clients.Code(err) != "InvalidRequestException" { // PENDING: it has none yet
 			return err
 		}
 		ok, err := a.confirm(ctx, false, fmt.Sprintf("Delete cluster %s and its %d associations?", name, len(found)))

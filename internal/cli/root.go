@@ -85,7 +85,8 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 		a.verb("revoke", "Revoke sessions", a.revokeSessions()),
 		a.verb("import", "Import what AWS publishes", a.importPolicies()),
 		a.verb("register", "Register clusters", a.registerCluster()),
-		a.client(a.whoami()), a.client(a.export()), a.client(a.exec()), a.client(a.explain()), a.version(cfg.Version),
+		a.verb("activate", "Activate clusters that were registered without keys", a.activateCluster()),
+		a.client(a.whoami()), a.client(a.export()), a.client(a.exec()), a.client(a.explain()), a.client(a.token()), a.version(cfg.Version),
 		exitCodesTopic(), environmentTopic(),
 	)
 	root.AddCommand(cfg.Extra...)

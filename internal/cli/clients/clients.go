@@ -50,29 +50,9 @@ func (e *SetupError) Error() string { return e.Message }
 // Load finds endpoint, CA, region and credentials by the SDK's default chain,
 // options first. Credentials are not fetched yet.
 func Load(ctx context.Context, o Options) (*Clients, error) {
-	var with []func(*config.LoadOptions) error
-	if o.Region != "" {
-		with = append(with, config.WithRegion(o.Region))
-	}
-	if o.Profile != "" {
-		with = append(with, config.WithSharedConfigProfile(o.Profile))
-	}
-	if o.CABundle != "" {
-		pem, err := os.ReadFile(o.CABundle)
-		if err != nil {
-			return nil, fmt.Errorf("read CA bundle: %w", err)
-		}
-		with = append(with, config.WithCustomCABundle(bytes.NewReader(pem)))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, with...)
+	cfg, err := loadConfig(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("load AWS configuration: %w", err)
-	}
-	if o.EndpointURL != "" {
-		cfg.BaseEndpoint = aws.String(o.EndpointURL)
-	}
-	if aws.ToString(cfg.BaseEndpoint) == "" {
-		return nil, &SetupError{"no control plane is configured", "set AWS_ENDPOINT_URL or give --endpoint-url; for `podid dev`: . DIR/env"}
+		return nil, err
 	}
 	if cfg.Region == "" {
 		return nil, &SetupError{"no region is configured", "set AWS_REGION or give --region"}
@@ -84,6 +64,44 @@ func Load(ctx context.Context, o Options) (*Clients, error) {
 		c.STS = sts.NewFromConfig(cfg, func(e *sts.Options) { e.BaseEndpoint = cfg.BaseEndpoint })
 	}
 	return c, nil
+}
+
+// LoadUnsigned finds endpoint and CA as Load does, and neither needs nor uses
+// credentials and region.
+func LoadUnsigned(ctx context.Context, o Options) (*Podid, error) {
+	cfg, err := loadConfig(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Podid{Endpoint: aws.ToString(cfg.BaseEndpoint), HTTP: httpClient(cfg), Now: time.Now}, nil
+}
+
+func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
+	var with []func(*config.LoadOptions) error
+	if o.Region != "" {
+		with = append(with, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		with = append(with, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.CABundle != "" {
+		pem, err := os.ReadFile(o.CABundle)
+		if err != nil {
+			return aws.Config{}, fmt.Errorf("read CA bundle: %w", err)
+		}
+		with = append(with, config.WithCustomCABundle(bytes.NewReader(pem)))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, with...)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("load AWS configuration: %w", err)
+	}
+	if o.EndpointURL != "" {
+		cfg.BaseEndpoint = aws.String(o.EndpointURL)
+	}
+	if aws.ToString(cfg.BaseEndpoint) == "" {
+		return aws.Config{}, &SetupError{"no control plane is configured", "set AWS_ENDPOINT_URL or give --endpoint-url; for `podid dev`: . DIR/env"}
+	}
+	return cfg, nil
 }
 
 // New makes clients of a complete configuration: BaseEndpoint, Region,

@@ -37,7 +37,8 @@ type HTTPClient interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Podid calls /podid/v1. Fields are set once, before use.
+// Podid calls /podid/v1. Fields are set once, before use. Without Credentials
+// nothing is signed, which Activate alone allows.
 type Podid struct {
 	Endpoint    string
 	Region      string
@@ -57,6 +58,7 @@ func httpClient(cfg aws.Config) HTTPClient {
 // RegisterInput is the body of RegisterCluster.
 type RegisterInput struct {
 	Name                 string            `json:"name"`
+	Connect              bool              `json:"connect,omitempty"` // the cluster brings its keys with an activation code
 	Issuer               string            `json:"issuer"`
 	JWKS                 json.RawMessage   `json:"jwks,omitempty"`
 	Discover             bool              `json:"discover,omitempty"`
@@ -82,6 +84,8 @@ type UpdateInput struct {
 type Cluster struct {
 	Name                 string            `json:"name"`
 	Arn                  string            `json:"arn"`
+	Status               string            `json:"status"`               // ACTIVE or PENDING
+	Activation           *Activation       `json:"activation,omitempty"` // while PENDING
 	UID                  string            `json:"uid"`
 	ProviderArn          string            `json:"providerArn"`
 	Issuer               string            `json:"issuer"`
@@ -187,6 +191,19 @@ func (p *Podid) send(ctx context.Context, method, path string, body []byte, out 
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if p.Credentials != nil {
+		if err := p.sign(ctx, req, body); err != nil {
+			return err
+		}
+	}
+	resp, err := p.HTTP.Do(req)
+	if err != nil {
+		return fmt.Errorf("call control plane: %w", err)
+	}
+	return errors.Join(read(resp, out), resp.Body.Close())
+}
+
+func (p *Podid) sign(ctx context.Context, req *http.Request, body []byte) error {
 	creds, err := p.Credentials.Retrieve(ctx)
 	if err != nil {
 		return fmt.Errorf("get credentials: %w", err)
@@ -197,11 +214,7 @@ func (p *Podid) send(ctx context.Context, method, path string, body []byte, out 
 	if err := p.Signer.SignHTTP(ctx, creds, req, sum, service, p.Region, p.Now()); err != nil {
 		return fmt.Errorf("sign request: %w", err)
 	}
-	resp, err := p.HTTP.Do(req)
-	if err != nil {
-		return fmt.Errorf("call control plane: %w", err)
-	}
-	return errors.Join(read(resp, out), resp.Body.Close())
+	return nil
 }
 
 func read(resp *http.Response, out any) error {

@@ -4,8 +4,8 @@
 // Package kubeclient owns the CLI's way to a Kubernetes API server: a
 // kubeconfig, read as kubectl reads it (several files, contexts, client
 // certificates, tokens, token files, exec plugins, impersonation, proxies),
-// and the few calls on namespaces and service accounts that podid makes with
-// it. It refuses to send credentials in clear text over a network, to follow
+// and the few calls on namespaces and service accounts, and for the issuer of
+// their tokens, that podid makes with it. It refuses to send credentials in clear text over a network, to follow
 // redirects, and auth providers, which Kubernetes has removed. It is no
 // general client: client-go would be most of the program's weight.
 package kubeclient
@@ -61,6 +61,7 @@ type Client struct {
 	context string
 	user    userConfig
 	plugin  *plugin // nil without an exec plugin
+	ca      []byte  // PEM, nil for the system's
 	http    *http.Client
 	tls     *tls.Config
 }
@@ -110,7 +111,7 @@ func newClient(ch *choice, o *Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, context: ch.context, user: ch.user}
+	c := &Client{base: base, context: ch.context, user: ch.user, ca: ca}
 	if ch.user.Exec != nil {
 		c.plugin = &plugin{config: ch.user.Exec, cluster: describeCluster(&ch.cluster, ca), environ: o.Environ, stdin: o.Stdin, stderr: o.Stderr, now: o.Now}
 		if err := c.plugin.check(); err != nil {

@@ -33,8 +33,9 @@ const maxRoleName = 64
 // ClusterInput describes a cluster to register.
 type ClusterInput struct {
 	Name, Issuer string
-	JWKS         json.RawMessage // or Discover
+	JWKS         json.RawMessage // or Discover, or Connect
 	Discover     bool
+	Connect      bool   // the cluster brings its keys with an activation code
 	NodeBinding  string // required, ifPresent, off; "" for the default
 	Version      string
 	Endpoint     string
@@ -78,7 +79,7 @@ func RegisterCluster(ctx context.Context, c *clients.Clients, in ClusterInput) (
 	err := ch.do("cluster "+in.Name, "registered cluster "+in.Name, func() error {
 		var err error
 		out.Cluster, err = c.Podid.RegisterCluster(ctx, clients.RegisterInput{
-			Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, Discover: in.Discover, NodeBinding: in.NodeBinding, Version: in.Version,
+			Name: in.Name, Connect: in.Connect, Issuer: in.Issuer, JWKS: in.JWKS, Discover: in.Discover, NodeBinding: in.NodeBinding, Version: in.Version,
 			Endpoint: in.Endpoint, CertificateAuthority: in.CA, Tags: in.Tags,
 		})
 		return err
@@ -145,10 +146,10 @@ func or(s, fallback string) string {
 	return s
 }
 
-// ClusterNames lists all clusters.
+// ClusterNames lists all clusters, those that are PENDING too.
 func ClusterNames(ctx context.Context, c *clients.Clients) ([]string, error) {
 	var names []string
-	pages := eks.NewListClustersPaginator(c.EKS, &eks.ListClustersInput{})
+	pages := eks.NewListClustersPaginator(c.EKS, &eks.ListClustersInput{Include: []string{"all"}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
