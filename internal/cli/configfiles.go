@@ -43,7 +43,11 @@ func (a *app) createFromFiles(cmd *cobra.Command, cr *creation) error {
 		a.say("not used: %s", what)
 	}
 	o := apply.Options{Progress: a.progress}
-	if wantsAccounts(set) {
+	switch {
+	case !wantsAccounts(set):
+	case cr.dry: // nothing is called, so no kubeconfig is needed
+		o.Account = func(context.Context, string, string) error { return errors.New("a dry run makes nothing") }
+	default:
 		k, err := a.kubernetes(&cr.kube)
 		if err != nil {
 			return err

@@ -163,6 +163,9 @@ func (p *planner) cluster(ctx context.Context, cfg *clusterconfig.ClusterConfig)
 func (p *planner) association(ctx context.Context, cluster, clusterARN string, want *clusterconfig.Association, have *ekstypes.PodIdentityAssociation) error {
 	in := p.input(cluster, want)
 	l := &Line{Kind: KindAssociation, Cluster: cluster, Name: want.Subject(), Action: Create, Place: want.At.String(), Note: "role " + in.RoleARN + in.RoleName}
+	if want.CreateServiceAccount {
+		l.Note += ", service account"
+	}
 	p.add(l)
 	role, err := p.lookUp(ctx, in)
 	if err != nil {
