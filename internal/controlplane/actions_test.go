@@ -38,6 +38,8 @@ Further actions are checked inside operations:
 | ` + "`iam:PassRole`" + ` | the role | CreateAddon and UpdateAddon with serviceAccountRoleArn, with ` + "`iam:PassedToService`" + ` eks.amazonaws.com |
 | ` + "`eks:CreatePodIdentityAssociation`, `eks:UpdatePodIdentityAssociation`, `eks:DeletePodIdentityAssociation`" + ` | the cluster or the association | CreateAddon, UpdateAddon and DeleteAddon, for each association that they make, change or delete |
 | ` + "`iam:PassRole`" + ` | the role | AddRoleToInstanceProfile, with ` + "`iam:PassedToService`" + ` ec2.amazonaws.com |
+| those of IAM and EKS for each resource | the resource | CreateStack, UpdateStack, DeleteStack, ContinueUpdateRollback and ExecuteChangeSet, as the caller or as a session of the stack's role |
+| ` + "`iam:PassRole`" + ` | the role | whatever names RoleARN for a stack, with ` + "`iam:PassedToService`" + ` cloudformation.amazonaws.com |
 | ` + "`sts:TagSession`" + ` | the role | an assumption with session tags, given or inherited |
 | ` + "`sts:SetSourceIdentity`" + ` | the role | an assumption with a source identity |
 | ` + "`iam:PassRole`" + ` | the role | EKS' RegisterCluster, with ` + "`iam:PassedToService`" + ` ssm.amazonaws.com |
@@ -178,6 +180,10 @@ func testQueryAsks(t *testing.T, cp *controlplanetest.ControlPlane, nobody aws.C
 		"PermissionsBoundary": {"arn:aws:iam::aws:policy/AdministratorAccess"}, "Tags.member.1.Key": {"k"}, "Tags.member.1.Value": {"v"}, "TagKeys.member.1": {"k"}, "Description": {"d"},
 		"InstanceProfileName": {"i"}, "OpenIDConnectProviderArn": {"arn:aws:iam::111122223333:oidc-provider/idp.example.com"}, "Url": {"https://idp.example.com"}, "ClientID": {"c"},
 		"PolicySourceArn": {"arn:aws:iam::111122223333:user/podid-admin"}, "EncodedMessage": {"m"}, "AccountAlias": {"alias"}, "Name": {"bob"}, "AWSServiceName": {"ec2.amazonaws.com"},
+		"StackName": {"app"}, "ChangeSetName": {"changes"}, "LogicalResourceId": {"R"}, "EnableTerminationProtection": {"true"}, "TemplateBody": {stackTemplate(t, op.Name)},
+	}
+	if op.Name == "GetTemplateSummary" {
+		form.Del("TemplateBody") // a template is given or a stack is named
 	}
 	cp.Query(nil, service, version, form).Want(t, 403, "MissingAuthenticationToken", "")
 	if service != "sts" {

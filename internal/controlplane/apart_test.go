@@ -33,6 +33,7 @@ type aim struct {
 	keyID         string
 	associationID string
 	updateID      string // of an add-on
+	stackUID      string // the end of a stack's ARN
 	clusterARN    bool   // of /tags: else an association's
 }
 
@@ -57,7 +58,26 @@ func (x aim) form(t *testing.T, action string) url.Values {
 		"WebIdentityToken": {"e30.eyJpc3MiOiJodHRwczovL25vYm9keS5leGFtcGxlLmNvbSJ9.e30"}, "EncodedMessage": {"bWVzc2FnZQ"},
 		"ActionNames.member.1": {"s3:GetObject"}, "PolicyInputList.member.1": {`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`},
 		"JobId": {"00000000-0000-4000-8000-000000000000"}, "SerialNumber": nil, "MaxSessionDuration": {"3600"},
+		"StackName": {x.stack()}, "ChangeSetName": {x.names + "-changes"}, "LogicalResourceId": {"R"}, "EnableTerminationProtection": {"false"},
+		"TemplateBody": {stackTemplate(t, action)}, "Capabilities.member.1": {"CAPABILITY_IAM"},
 	}
+}
+
+// stack is a stack by name where clusters are named, else by ARN.
+func (x aim) stack() string {
+	if x.clusterARN {
+		return x.names + "-stack"
+	}
+	return "arn:aws:cloudformation:us-west-2:" + x.account + ":stack/" + x.mark + "-stack/" + x.stackUID
+}
+
+// stackTemplate is a template of a role; that of changes is another one.
+func stackTemplate(t *testing.T, action string) string {
+	more := object{}
+	if action != "CreateStack" {
+		more["MaxSessionDuration"] = 7200
+	}
+	return *template(t, object{"R": roleResource(more)}, nil)
 }
 
 // trust is of pods and of the account itself.
@@ -151,6 +171,13 @@ func furnish(t *testing.T, cp *controlplanetest.ControlPlane, prefix string) sid
 		s.updateID = string(m[1])
 	}
 	s.associationID = *s.cl.Associate("s3-app-sa", s.arn("role", "-role"), nil).AssociationId
+	for _, action := range []string{"CreateStack", "CreateChangeSet"} {
+		a := cp.Query(cp.Admin, "cloudformation", "2010-05-15", s.form(t, action))
+		a.Want(t, http.StatusOK, "", "")
+		if m := regexp.MustCompile(`<StackId>[^<]*/([^/<]+)</StackId>`).FindSubmatch(a.Raw); m != nil {
+			s.stackUID = string(m[1])
+		}
+	}
 	return s
 }
 
@@ -188,7 +215,11 @@ func queryOperation(v awsquery.Service, op awsquery.Operation) func(*testing.T, 
 		if !op.Anonymous {
 			p = s.Admin
 		}
-		a := s.Query(p, v.Name, v.Version, s.form(t, op.Name))
+		form := s.form(t, op.Name)
+		if op.Name == "GetTemplateSummary" {
+			form.Del("TemplateBody") // a template is given or a stack is named
+		}
+		a := s.Query(p, v.Name, v.Version, form)
 		return a.Status, a.Code, a.Message, string(a.Raw)
 	}
 }
@@ -222,7 +253,7 @@ func look(t *testing.T, s side) map[string]string {
 }
 
 // random are parts of answers that differ from call to call.
-var random = regexp.MustCompile(`podid-review\.OWN\.[\w-]+|A[A-Z]{3}[A-Z2-7]{16,17}|a-[a-z0-9]{17}|[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|20\d\d-\d\d-\d\d[T ][0-9:.]+(Z| \+0000 UTC)?|\b1\d{9}(\.\d+)?\b|"n":"[^"]*"|[A-Za-z0-9+/]{40,}={0,2}`)
+var random = regexp.MustCompile(`-R-[A-Z2-7]{12}|podid-review\.OWN\.[\w-]+|A[A-Z]{3}[A-Z2-7]{16,17}|a-[a-z0-9]{17}|[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|20\d\d-\d\d-\d\d[T ][0-9:.]+(Z| \+0000 UTC)?|\b1\d{9}(\.\d+)?\b|"n":"[^"]*"|[A-Za-z0-9+/]{40,}={0,2}`)
 
 // normal leaves in an answer what must not depend on another account.
 func (s side) normal(text string) string {
@@ -251,9 +282,9 @@ func TestAccountsApart(t *testing.T) {
 	mine, hidden := furnish(t, first, "mine"), furnish(t, first, "xone")
 	const nobody, none, noUpdate = "999999999999", "a-00000000000000000", "00000000-0000-4000-8000-000000000000"
 	sides := []side{
-		{aim: aim{account: first.AccountID, mark: "xone", keyID: hidden.keyID, associationID: hidden.associationID, updateID: hidden.updateID}},
-		{aim: aim{account: first.AccountID, mark: "xtwo", keyID: fakeKeyID(t, first.AccountID), associationID: none, updateID: noUpdate}},
-		{aim: aim{account: nobody, mark: "xone", keyID: fakeKeyID(t, nobody), associationID: none, updateID: noUpdate}},
+		{aim: aim{account: first.AccountID, mark: "xone", keyID: hidden.keyID, associationID: hidden.associationID, updateID: hidden.updateID, stackUID: hidden.stackUID}},
+		{aim: aim{account: first.AccountID, mark: "xtwo", keyID: fakeKeyID(t, first.AccountID), associationID: none, updateID: noUpdate, stackUID: noUpdate}},
+		{aim: aim{account: nobody, mark: "xone", keyID: fakeKeyID(t, nobody), associationID: none, updateID: noUpdate, stackUID: noUpdate}},
 	}
 	for i, id := range []string{"222233334441", "222233334442", "222233334443"} {
 		sides[i].ControlPlane, sides[i].own = first.NewAccount(id), id

@@ -37,6 +37,7 @@ import (
 	"podid/internal/seal"
 	"podid/internal/server"
 	"podid/internal/serverconfig"
+	"podid/internal/stackrun"
 	"podid/internal/store"
 	"podid/internal/store/etcd"
 	"podid/internal/store/etcdembed"
@@ -63,6 +64,7 @@ func Schema() *store.Schema {
 		iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, iam.AWSPolicies, iam.PolicySets,
 		cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen,
 		accessentry.Entries, accessentry.Reviewers, issuer.Choices, webidentity.Keys, revocation.Epochs,
+		stackrun.Stacks, stackrun.Deleted, stackrun.Resources, stackrun.Templates, stackrun.Events, stackrun.ChangeSets,
 	)
 }
 

@@ -14,6 +14,7 @@ import (
 	"podid/internal/issuer/webidentity"
 	"podid/internal/keyring"
 	"podid/internal/revocation"
+	"podid/internal/stackrun"
 )
 
 // holdings says of every table what its records mean to an account that is to
@@ -33,12 +34,18 @@ var holdings = map[string]account.Holding{
 	iam.OIDCProviders.Name():    {Noun: "OIDC provider", Name: called(func(p *iam.OIDCProvider) string { return p.URL })},
 	iam.Aliases.Name():          {Noun: "account alias"},
 	addon.Addons.Name():         {Noun: "add-on", Name: called(func(a *addon.Addon) string { return a.ClusterName + "/" + a.Name })},
+	stackrun.Stacks.Name():      {Noun: "stack", Name: called(func(r *stackrun.Record) string { return r.Name })},
 	// These go with the account.
 	addon.Seen.Name():            {Goes: true},
 	association.Requests.Name():  {Goes: true},
 	accessentry.Reviewers.Name(): {Goes: true},
 	iam.KeyUses.Name():           {Goes: true},
 	issuer.Choices.Name():        {Goes: true},
+	stackrun.Deleted.Name():      {Goes: true},
+	stackrun.Resources.Name():    {Goes: true},
+	stackrun.Templates.Name():    {Goes: true},
+	stackrun.Events.Name():       {Goes: true},
+	stackrun.ChangeSets.Name():   {Goes: true},
 	// These are the installation's and in no other account.
 	iam.AWSPolicies.Name():   {Noun: "imported policy"},
 	iam.PolicySets.Name():    {Noun: "set of imported policies"},

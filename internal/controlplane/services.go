@@ -13,6 +13,7 @@ import (
 	"podid/internal/addon"
 	"podid/internal/api/awsquery"
 	"podid/internal/api/call"
+	"podid/internal/api/cfnapi"
 	"podid/internal/api/eksapi"
 	"podid/internal/api/eksauthapi"
 	"podid/internal/api/iamapi"
@@ -36,6 +37,7 @@ import (
 	"podid/internal/revocation"
 	"podid/internal/session"
 	"podid/internal/sigv4"
+	"podid/internal/stackrun"
 	"podid/internal/store"
 	"podid/internal/sts"
 )
@@ -80,6 +82,7 @@ type services struct {
 	addons       *addon.Manager
 	access       *accessentry.Manager
 	revocations  *revocation.Manager
+	stacks       *stackrun.Manager
 	sts          *sts.Service
 	exchange     *exchange.Service
 	pages        restjson.Pages
@@ -159,6 +162,10 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.addons, v.access, v.associations}, Now: now, Rand: rand,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
 	}
+	v.stacks = &stackrun.Manager{
+		Store: cp.db, Authz: v.authz, IAM: v.iam, Associations: v.associations, Sessions: v.sts, Sealer: v.seals, Now: now, Rand: rand,
+		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
+	}
 	v.exchange = &exchange.Service{
 		Store: cp.db, Authz: v.authz, Keys: v.keys, Issuer: issues, Checker: v.authz, Now: now, Rand: rand, MaxLife: s.TokenMaxLife,
 		Scope: scope, Partition: acct.Partition,
@@ -193,7 +200,7 @@ func (v *services) routes() []restjson.Route {
 
 // queries is the Query surface.
 func (v *services) queries() []awsquery.Service {
-	return []awsquery.Service{stsapi.Service(seenSTS{v.sts, v.sightings, v.settings}), iamapi.Service(v.iam)}
+	return []awsquery.Service{stsapi.Service(seenSTS{v.sts, v.sightings, v.settings}), iamapi.Service(v.iam), cfnapi.Service(v.stacks)}
 }
 
 // handler is the one handler: Query services share the path "/", told apart

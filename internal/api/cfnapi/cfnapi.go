@@ -27,7 +27,7 @@ import (
 
 // Forms of the ARN that an action is checked on.
 const (
-	onStack = "arn:{partition}:cloudformation:{region}:{account}:stack/{stackName}/{id}"
+	onStack = "arn:${Partition}:cloudformation:${Region}:${Account}:stack/${StackName}/${Id}"
 	onAll   = "*"
 )
 

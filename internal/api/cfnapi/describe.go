@@ -8,7 +8,6 @@ import (
 
 	"podid/internal/api/awsquery"
 	"podid/internal/api/call"
-	"podid/internal/fault"
 	"podid/internal/stackrun"
 )
 
@@ -88,13 +87,9 @@ func (a api) listStacks(ctx context.Context, c *call.Call, f *awsquery.Form) (an
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	var filter []stackrun.Status
-	for _, name := range names {
-		if !knownStatus(stackrun.Status(name)) {
-			return nil, fault.New(fault.InvalidParameter, "1 validation error detected: Value '%.128s' at 'stackStatusFilter' failed to satisfy constraint: Member must be a status of a stack", name).
-				WithReason("invalid-value")
-		}
-		filter = append(filter, stackrun.Status(name))
+	filter := make([]stackrun.Status, len(names))
+	for i, name := range names {
+		filter[i] = stackrun.Status(name)
 	}
 	page, next, err := a.stacks.ListStacks(ctx, c.Caller, filter, f.String("NextToken"))
 	if err != nil {
@@ -104,19 +99,6 @@ func (a api) listStacks(ctx context.Context, c *call.Call, f *awsquery.Form) (an
 		StackSummaries awsquery.List[stackSummary]
 		NextToken      string `xml:",omitempty"`
 	}{listOf(page, toStackSummary), next}, nil
-}
-
-// knownStatus reports whether AWS' API knows the status of stacks. Those of
-// imports may be asked for; no stack here has them.
-func knownStatus(s stackrun.Status) bool {
-	switch s {
-	case stackrun.CreateInProgress, stackrun.CreateFailed, stackrun.CreateComplete, stackrun.RollbackInProgress, stackrun.RollbackFailed, stackrun.RollbackComplete,
-		stackrun.DeleteInProgress, stackrun.DeleteFailed, stackrun.DeleteComplete, stackrun.UpdateInProgress, stackrun.UpdateCleanup, stackrun.UpdateComplete,
-		stackrun.UpdateFailed, stackrun.UpdateRollbackInProgress, stackrun.UpdateRollbackFailed, stackrun.UpdateRollbackCleanup, stackrun.UpdateRollbackComplete,
-		stackrun.ReviewInProgress, "IMPORT_IN_PROGRESS", "IMPORT_COMPLETE", "IMPORT_ROLLBACK_IN_PROGRESS", "IMPORT_ROLLBACK_FAILED", "IMPORT_ROLLBACK_COMPLETE":
-		return true
-	}
-	return false
 }
 
 type wireEvent struct {

@@ -78,7 +78,7 @@ func unsupported(f *awsquery.Form) error {
 		return fault.New(fault.InvalidParameter, "RollbackConfiguration is not supported: podid has no alarms that could trigger a rollback.").WithReason("not-supported")
 	}
 	if isTrue(f, "RetainExceptOnCreate") {
-		return fault.New(fault.InvalidParameter, "RetainExceptOnCreate is not supported: what a rollback takes away was made by the failed operation and is never retained.").WithReason("not-supported")
+		return fault.New(fault.InvalidParameter, "RetainExceptOnCreate is not supported: a resource whose DeletionPolicy is Retain stays when its stack is rolled back.").WithReason("not-supported")
 	}
 	if isTrue(f, "DeploymentConfig.DisableRollback") {
 		return fault.New(fault.InvalidParameter, "DeploymentConfig.DisableRollback is not supported: use DisableRollback.").WithReason("not-supported")
