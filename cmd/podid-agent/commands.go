@@ -115,6 +115,7 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 		select {
 		case <-a.Ready():
 			settle(log)
+			keepSettled(ctx, a.Work, func() { settle(log) })
 		case <-ctx.Done():
 		}
 		return nil

@@ -132,6 +132,9 @@ func (a *Agent) MetricsAddr() string {
 	return a.metricsAddr
 }
 
+// Work is how many requests were answered from the cache and how many calls upstream were begun, in all.
+func (a *Agent) Work() (hits, fetches uint64) { return a.cache.Work() }
+
 // Run listens and serves until ctx ends, then lets requests under way finish for up to 35 s. It returns nil after an
 // orderly stop, and can be called once.
 func (a *Agent) Run(ctx context.Context) error {

@@ -109,26 +109,23 @@ func (h *credentialsHandler) exchange(w http.ResponseWriter, r *http.Request, ra
 }
 
 // read takes the claims out of a token, and verifies it where there are keys.
-func (h *credentialsHandler) read(ctx context.Context, raw string, now time.Time) (credcache.Token, error) {
-	token, err := peek(raw)
-	if err != nil {
-		return credcache.Token{}, &formError{err}
-	}
-	if err := checkTime(token, now); err != nil {
-		return credcache.Token{}, err
-	}
+func (h *credentialsHandler) read(ctx context.Context, raw string, now time.Time) (token credcache.Token, err error) {
 	if h.verifier == nil {
-		return token, nil
+		if token, err = peek(raw); err != nil {
+			return credcache.Token{}, &formError{err}
+		}
+		return token, checkTime(token, now)
 	}
 	claims, err := h.verifier.Verify(ctx, raw)
 	h.metrics.verified(err)
 	if err != nil {
 		return credcache.Token{}, err
 	}
-	// What was peeked at and what was verified is one text, but two readers: the verified reading counts.
-	token.Pod = credcache.Pod{Namespace: claims.Namespace, ServiceAccount: claims.ServiceAccount, UID: claims.PodUID}
-	token.NotBefore, token.Expiry, token.Proven = claims.NotBefore, claims.Expires, true
-	return token, checkTime(token, now)
+	token = credcache.Token{
+		Raw: eksauthclient.Secret(raw), Proven: true, NotBefore: claims.NotBefore, Expiry: claims.Expires,
+		Pod: credcache.Pod{Namespace: claims.Namespace, ServiceAccount: claims.ServiceAccount, UID: claims.PodUID},
+	}
+	return token, checkTime(token, now) // without the leeway that verification has
 }
 
 // write sends credentials that were rendered when they arrived.

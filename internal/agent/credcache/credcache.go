@@ -146,7 +146,8 @@ type Cache struct {
 	calls   sync.WaitGroup // upstream calls under way; grows only while !stopped
 	flights map[key]*flight
 	waiting int    // requests that wait for a flight
-	lookups uint64 // that were answered, for the sample in the log
+	lookups uint64 // that were answered
+	fetched uint64 // calls upstream that were begun
 	table
 	due   schedule      // entries by the time at which they are next looked at
 	ready schedule      // entries whose renewal is due, by the end of their credentials
@@ -329,6 +330,13 @@ func (c *Cache) Stats() Stats {
 		s.Oldest = max(s.Oldest, now.Sub(e.fetched))
 	}
 	return s
+}
+
+// Work is how many look-ups were answered and how many calls upstream were begun, in all.
+func (c *Cache) Work() (lookups, fetches uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lookups, c.fetched
 }
 
 // Len is the number of pods whose credentials are cached.

@@ -40,6 +40,7 @@ func (c *Cache) join(k key, token Token) (*flight, error) {
 func (c *Cache) depart(k key, token Token) *flight {
 	f := &flight{key: k, token: token, done: make(chan struct{})}
 	c.flights[k] = f
+	c.fetched++
 	c.calls.Go(func() { c.fly(f) })
 	return f
 }

@@ -39,6 +39,9 @@ const (
 	DefaultPatience = 1500 * time.Millisecond
 )
 
+// anyLife leaves it to EKS Auth how long a token may have been issued for: AWS' may allow other lives than ours.
+const anyLife = 10 * 366 * 24 * time.Hour
+
 // ErrNoKeys is the answer while no key set could be had, or while the one key that is needed may be in a set that cannot
 // be fetched. It says nothing about the token.
 var ErrNoKeys = errors.New("the cluster's keys cannot be fetched, so that the token cannot be verified now")
@@ -165,7 +168,7 @@ func (v *Verifier) verify(raw string, k *keys) (satoken.Claims, error) {
 	if issuer == "" {
 		issuer = ownIssuer(raw)
 	}
-	return satoken.Verify(raw, satoken.Params{Keys: k.set, Issuer: issuer, Audience: Audience, RequirePod: true, Now: v.cfg.Now})
+	return satoken.Verify(raw, satoken.Params{Keys: k.set, Issuer: issuer, Audience: Audience, MaxLife: anyLife, RequirePod: true, Now: v.cfg.Now})
 }
 
 // ownIssuer lets a token name its issuer, for clusters whose issuer nobody has told: the keys are the cluster's all the
