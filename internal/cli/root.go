@@ -83,7 +83,7 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 		a.verb("update", "Change associations, clusters, roles and accounts", a.updateAssociation(), a.updateCluster(), a.updateRole(), a.updateAccount()),
 		a.verb("delete", "Delete associations, clusters, roles and accounts", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount()),
 		a.verb("revoke", "Revoke sessions", a.revokeSessions()),
-		a.verb("import", "Import what AWS publishes", a.importPolicies()),
+		a.verb("import", "Import managed policies, service accounts and associations", a.importPolicies(), a.importIRSA()),
 		a.verb("register", "Register clusters", a.registerCluster()),
 		a.verb("activate", "Activate clusters that were registered without keys", a.activateCluster()),
 		a.client(a.whoami()), a.client(a.export()), a.client(a.exec()), a.client(a.explain()), a.client(a.token()), a.version(cfg.Version),
