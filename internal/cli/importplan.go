@@ -79,7 +79,7 @@ func (a *app) takeOver(ctx context.Context, t *takeover, make planned) error {
 		}
 		ended = errors.Join(migrate.Run(ctx, c, p, j, a.tellLine), j.Close())
 	}
-	if err := errors.Join(ended, a.printPlan(p)); err != nil {
+	if err := errors.Join(ended, a.printTakeover(p)); err != nil {
 		return err
 	}
 	switch {
@@ -117,7 +117,7 @@ func (a *app) revert(ctx context.Context, t *takeover, kind string) error {
 	if p == nil {
 		return err
 	}
-	if err := errors.Join(err, a.printPlan(p)); err != nil {
+	if err := errors.Join(err, a.printTakeover(p)); err != nil {
 		return err
 	}
 	switch {
@@ -162,8 +162,8 @@ type planJSON struct {
 	Lines    []lineJSON `json:"lines"`
 }
 
-// printPlan shows a plan, or what came of it.
-func (a *app) printPlan(p *migrate.Plan) error {
+// printTakeover shows a plan, or what came of it.
+func (a *app) printTakeover(p *migrate.Plan) error {
 	out := planJSON{Import: p.Import, Account: p.Target.Account, Cluster: p.Target.ClusterARN, Approved: p.Approved, Complete: p.Complete(), UndoFile: p.Undo, Lines: []lineJSON{}}
 	for _, l := range p.Lines {
 		x := lineJSON{Kind: l.Kind, Name: l.Name, Action: string(l.Action), Why: l.Why, Notes: l.Notes, Diff: l.Diff, Result: string(l.Result)}
