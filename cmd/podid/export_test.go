@@ -10,7 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eks"
+	"github.com/aws/aws-sdk-go-v2/service/eks/types"
 	"github.com/google/go-cmp/cmp"
+
+	"podid/internal/cli/clients"
 )
 
 // podidIn runs the program in this process against the control plane of env
@@ -65,6 +70,22 @@ func TestExportRoundTrip(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an add-on's association", func(t *testing.T) {
+		c, err := clients.Load(t.Context(), clients.Options{}) // of the environment that podidIn has set
+		if err != nil {
+			t.Fatal(err)
+		}
+		podidIn(t, old, "create", "role", "csi", "--trust", "pod-identity")
+		if _, err := c.EKS.CreateAddon(t.Context(), &eks.CreateAddonInput{
+			ClusterName: aws.String("other"), AddonName: aws.String("aws-ebs-csi-driver"),
+			PodIdentityAssociations: []types.AddonPodIdentityAssociations{{ServiceAccount: aws.String("ebs-csi-controller-sa"), RoleArn: aws.String("arn:aws:iam::111122223333:role/csi")}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got := podidIn(t, old, "export"); got != want {
+			t.Error(cmp.Diff(want, got))
+		}
+	})
 	t.Run("one cluster", func(t *testing.T) {
 		got := podidIn(t, old, "export", "--cluster", "my-cluster")
 		if !strings.Contains(got, "name: my-cluster") || strings.Contains(got, "name: other") || strings.Contains(got, "made-up") {

@@ -21,6 +21,7 @@ import (
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/clusterconfig"
+	"podid/internal/cli/setup"
 )
 
 // The kinds of lines.
@@ -76,7 +77,7 @@ func Make(ctx context.Context, c *clients.Clients, set *clusterconfig.Set, o Opt
 	if err != nil {
 		return nil, fmt.Errorf("ask for the account: %w", err)
 	}
-	p := &planner{c: c, o: o, account: aws.ToString(id.Account), partition: strings.SplitN(aws.ToString(id.Arn), ":", 3)[1], made: map[string]bool{}}
+	p := &planner{c: c, o: o, account: aws.ToString(id.Account), partition: strings.SplitN(aws.ToString(id.Arn), ":", 3)[1], made: map[string]bool{}, roles: map[string]*setup.Role{}}
 	if err := p.fits(set); err != nil {
 		return nil, err
 	}
@@ -187,7 +188,8 @@ type planner struct {
 	c                  *clients.Clients
 	o                  Options
 	account, partition string
-	made               map[string]bool // ARNs of roles that the files make
+	made               map[string]bool        // ARNs of roles that the files make
+	roles              map[string]*setup.Role // that were looked for, by name; nil for none
 	lines              []*Line
 }
 

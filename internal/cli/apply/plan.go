@@ -87,16 +87,16 @@ func (p *planner) role(ctx context.Context, want *clusterconfig.Role) error {
 	for _, x := range want.InlinePolicies {
 		in.Inline = append(in.Inline, setup.InlinePolicy{Name: x.Name, Document: string(x.Document)})
 	}
-	have, err := setup.DescribeRole(ctx, p.c, want.Name)
+	have, err := p.describe(ctx, want.Name)
 	switch {
-	case clients.IsNotFound(err):
+	case err != nil:
+		return err
+	case have == nil:
 		l.run = func(ctx context.Context) error {
 			_, err := setup.CreateRole(ctx, p.c, in, p.o.Progress)
 			return err
 		}
 		return nil
-	case err != nil:
-		return fmt.Errorf("look for role %s: %w", want.Name, err)
 	}
 	permissions, err := p.permissions(ctx, &in, have)
 	if err != nil {
@@ -204,15 +204,23 @@ func (p *planner) lookUp(ctx context.Context, in *setup.AssociationInput) (*setu
 			return nil, &BadFile{err}
 		}
 	}
-	role, err := setup.DescribeRole(ctx, p.c, name)
-	switch {
-	case clients.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("look for role %s: %w", name, err)
-	case in.RoleARN != "" && aws.ToString(role.Arn) != in.RoleARN:
+	role, err := p.describe(ctx, name)
+	if role != nil && in.RoleARN != "" && aws.ToString(role.Arn) != in.RoleARN {
 		return nil, nil // of that name, with another path
 	}
+	return role, err
+}
+
+// describe reads a role, once; nil when it does not exist.
+func (p *planner) describe(ctx context.Context, name string) (*setup.Role, error) {
+	if role, ok := p.roles[name]; ok {
+		return role, nil
+	}
+	role, err := setup.DescribeRole(ctx, p.c, name)
+	if err != nil && !clients.IsNotFound(err) {
+		return nil, fmt.Errorf("look for role %s: %w", name, err)
+	}
+	p.roles[name] = role // nil, with an error
 	return role, nil
 }
 

@@ -204,6 +204,7 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
+	f.Add([]byte(head + "  - {namespace: n, serviceAccountName: s, permissionPolicy: {a: " + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + "}}\n"))
 	f.Add([]byte(head + "  - {<<: [{namespace: n}], serviceAccountName: &a s, roleName: *a}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := &Set{}

@@ -111,7 +111,7 @@ func tree(text json.RawMessage) (*yaml.Node, error) {
 }
 
 func node(dec *json.Decoder, depth int) (*yaml.Node, error) {
-	if depth > maxDepth {
+	if depth > 2*maxDepth { // a document stands deeper in its file than in itself
 		return nil, errors.New("nested too deeply")
 	}
 	t, err := dec.Token()

@@ -170,8 +170,14 @@ func (x *exporter) ours(anARN string) bool {
 func association(a *ekstypes.PodIdentityAssociation) *clusterconfig.Association {
 	return &clusterconfig.Association{
 		Namespace: aws.ToString(a.Namespace), ServiceAccountName: aws.ToString(a.ServiceAccount), RoleARN: aws.ToString(a.RoleArn),
-		TargetRoleARN: aws.ToString(a.TargetRoleArn), DisableSessionTags: aws.ToBool(a.DisableSessionTags), Policy: aws.ToString(a.Policy), Tags: a.Tags,
+		TargetRoleARN: aws.ToString(a.TargetRoleArn), DisableSessionTags: aws.ToBool(a.DisableSessionTags), Policy: aws.ToString(a.Policy), Tags: settable(a.Tags),
 	}
+}
+
+// settable leaves out the tags that only services set.
+func settable(tags map[string]string) map[string]string {
+	maps.DeleteFunc(tags, func(k, _ string) bool { return strings.HasPrefix(strings.ToLower(k), "aws:") })
+	return tags
 }
 
 // role reads a role and writes it into its association, where eksctl's schema
@@ -208,7 +214,7 @@ func (x *exporter) role(ctx context.Context, iam *clusterconfig.IAMConfig, roleA
 	}
 	one := &clusterconfig.Role{
 		Name: name, Path: notDefault(aws.ToString(have.Path)), Description: aws.ToString(have.Description), TrustPolicy: clusterconfig.Document(have.Trust),
-		PermissionPolicyARNs: have.Attached, PermissionsBoundaryARN: boundary, Tags: setup.TagMap(have.Tags),
+		PermissionPolicyARNs: have.Attached, PermissionsBoundaryARN: boundary, Tags: settable(setup.TagMap(have.Tags)),
 	}
 	if d := aws.ToInt32(have.MaxSessionDuration); d != defaultSession {
 		one.MaxSessionDuration = d
@@ -237,7 +243,7 @@ func (x *exporter) policy(ctx context.Context, iam *clusterconfig.IAMConfig, pol
 	}
 	iam.Policies = append(iam.Policies, &clusterconfig.ManagedPolicy{
 		Name: aws.ToString(have.PolicyName), Path: notDefault(aws.ToString(have.Path)), Description: aws.ToString(have.Description),
-		Document: clusterconfig.Document(have.Document), Tags: setup.TagMap(have.Tags),
+		Document: clusterconfig.Document(have.Document), Tags: settable(setup.TagMap(have.Tags)),
 	})
 	return nil
 }

@@ -48,7 +48,7 @@ func textbook(u *user, have *setup.Role, inline []setup.InlinePolicy, boundary, 
 
 // equals compares all but the policies, which the role was described by.
 func equals(made *setup.RoleInput, have *setup.Role) bool {
-	tags := setup.TagMap(have.Tags)
+	tags := settable(setup.TagMap(have.Tags))
 	if tags[setup.TagCreatedBy] != setup.CreatedBy {
 		return false
 	}

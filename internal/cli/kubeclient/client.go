@@ -107,6 +107,9 @@ func newClient(ch *choice, o *Options) (*Client, error) {
 	if ch.user.Exec != nil && (ch.user.Token != "" || ch.user.TokenFile != "" || ch.user.Username != "") {
 		return nil, errors.New("the user has an exec plugin beside a token or password: which one counts is not clear")
 	}
+	if ch.user.As == "" && (ch.user.AsUID != "" || len(ch.user.AsGroups) > 0 || len(ch.user.AsUserExtra) > 0) {
+		return nil, errors.New("as-uid, as-groups and as-user-extra need as: whom to act for")
+	}
 	ca, err := pem("certificate-authority", ch.cluster.CAData, ch.cluster.CAFile)
 	if err != nil {
 		return nil, err

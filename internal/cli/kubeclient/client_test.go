@@ -197,6 +197,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"key without certificate", server, `"client-key-data": "` + b64(key) + `"`, "read client certificate"},
 		{"proxy", server + `, "proxy-url": "ftp://user:abc@x"`, ``, "proxy-url is no URL of an http, https or socks5 proxy"},
 		{"auth provider", server, `"auth-provider": {"name": "gcp"}`, "auth-provider is not supported"},
+		{"groups of nobody", server, `"token": "abc", "as-groups": ["dev"]`, "need as: whom to act for"},
 		{"exec and token", server, `"token": "abc", "exec": {}`, "which one counts is not clear"},
 		{"exec without command", server, `"exec": {"apiVersion": "client.authentication.k8s.io/v1"}`, "no command"},
 		{"exec of another version", server, `"exec": {"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1"}`, "v1 and v1beta1 are known"},

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/aws/smithy-go"
+
+	"podid/internal/cli/wellknown"
 )
 
 func TestChange(t *testing.T) {
@@ -94,5 +96,69 @@ func TestNames(t *testing.T) {
 	}
 	if NodeRoleName(long) == NodeRoleName(long[:99]+"y") {
 		t.Error("two clusters have the same node role")
+	}
+}
+
+func TestPodRole(t *testing.T) {
+	in := &AssociationInput{
+		Cluster: "c", Namespace: "n", ServiceAccount: "s", RoleName: "r", Boundary: "b", Tags: map[string]string{"a": "b"},
+		PolicyARNs: []string{"x", "arn:aws-cn:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy", "x"},
+		Inline:     []InlinePolicy{{"mine", "{}"}}, WellKnown: wellknown.Set{"ebsCSIController": true, "autoScaler": true},
+	}
+	got, err := PodRole(in, "111122223333", "arn:aws-cn:eks:cn-north-1:111122223333:cluster/c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"x", "arn:aws-cn:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"}; !slices.Equal(got.PolicyARNs, want) {
+		t.Errorf("policies %v, want %v", got.PolicyARNs, want)
+	}
+	if len(got.Inline) != 2 || got.Inline[0].Name != "mine" || got.Inline[1].Name != "PolicyAutoScaling" || len(in.Inline) != 1 {
+		t.Errorf("inline policies %+v", got.Inline)
+	}
+	if got.Boundary != "b" || got.Description != "Pods of n/s in cluster c" || !strings.Contains(got.Trust, "cluster/c") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPodRoleName(t *testing.T) {
+	long := strings.Repeat("x", 100)
+	seen := map[string]bool{}
+	for _, tc := range []struct{ name, cluster, namespace, account string }{
+		{"short", "c", "n", "s"},
+		{"hyphens elsewhere", "c-n", "n", "s"},
+		{"and there", "c", "n-n", "s"},
+		{"long", long, long, long},
+		{"long, other end", long, long, long + "y"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := PodRoleName(tc.cluster, tc.namespace, tc.account)
+			if len(got) > 64 || seen[got] || got != PodRoleName(tc.cluster, tc.namespace, tc.account) || !strings.HasPrefix(got, "podid-") {
+				t.Errorf("got %q", got)
+			}
+			seen[got] = true
+		})
+	}
+}
+
+func TestRoleTags(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   RoleInput
+		want string
+	}{
+		{"made here", RoleInput{Tags: map[string]string{"z": "1", "a": "2"}}, "a=2 podid.dev/created-by=podid z=1"},
+		{"nobody pretends", RoleInput{Tags: map[string]string{TagCreatedBy: "me"}}, "podid.dev/created-by=podid"},
+		{"copied", RoleInput{TagsAsGiven: true, Tags: map[string]string{"a": "2"}}, "a=2"},
+		{"copied without", RoleInput{TagsAsGiven: true}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var out []string
+			for _, tag := range tc.in.tags() {
+				out = append(out, *tag.Key+"="+*tag.Value)
+			}
+			if got := strings.Join(out, " "); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
 	}
 }
