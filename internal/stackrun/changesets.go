@@ -277,12 +277,12 @@ func (m *Manager) keepSet(ctx context.Context, judged, rec *Record, c *ChangeSet
 			changeSetID, stackID, err = m.repeatedSet(old, rec, c.Request)
 			return err
 		}
-		n := 0
-		for range ChangeSets.List(tx, m.scope(), rec.UID+"/", "") {
-			n++
+		current := rec
+		if ok {
+			current = now
 		}
-		if n >= MaxChangeSets {
-			return fault.New(fault.LimitExceeded, "The stack %s has %d change sets, which is the limit.", rec.Name, n).WithReason(ReasonChangeSetLimit)
+		if err := m.makeRoom(tx, current); err != nil {
+			return err
 		}
 		ChangeSets.Put(tx, m.scope(), key, c)
 		return nil
@@ -291,6 +291,28 @@ func (m *Manager) keepSet(ctx context.Context, judged, rec *Record, c *ChangeSet
 		return "", "", err
 	}
 	return changeSetID, stackID, nil
+}
+
+// makeRoom removes the oldest change set that cannot be executed when a stack
+// has as many as it may. eksctl leaves one behind with each update that changes
+// nothing.
+func (m *Manager) makeRoom(tx *store.Tx, rec *Record) error {
+	n, spare := 0, ""
+	var oldest time.Time
+	for id, c := range ChangeSets.List(tx, m.scope(), rec.UID+"/", "") {
+		x := c.execution(rec, m.now())
+		if n++; x != executionAvailable && x != executionRuns && (spare == "" || c.Created.Before(oldest)) {
+			spare, oldest = id, c.Created
+		}
+	}
+	switch {
+	case n < MaxChangeSets:
+	case spare == "":
+		return fault.New(fault.LimitExceeded, "The stack %s has %d change sets to execute, which is the limit.", rec.Name, n).WithReason(ReasonChangeSetLimit)
+	default:
+		ChangeSets.Delete(tx, m.scope(), spare)
+	}
+	return nil
 }
 
 // locate asks for action on the stack of a change set and returns both; a nil

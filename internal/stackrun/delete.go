@@ -115,7 +115,31 @@ func (r *run) deleteAll(ctx context.Context, how unmade) error {
 	case len(failed) > 0:
 		return r.setStatus(ctx, DeleteFailed, named("delete", failed...), done)
 	}
+	if err := r.age(ctx); err != nil {
+		return err
+	}
 	return r.setStatus(ctx, DeleteComplete, "", r.bury)
+}
+
+// lastChunks is how many chunks of events the last transaction deals with.
+const lastChunks = 3
+
+// age bounds the life of all but the last events, in writes of their own: all
+// at once might be more than the engine takes.
+func (r *run) age(ctx context.Context) error {
+	m := r.m
+	for number := range r.rec.Events/chunkSize - lastChunks + 1 {
+		id := chunkID(r.rec.UID, number)
+		err := r.put(ctx, entry{record: func(tx *store.Tx, _ *Record) {
+			if chunk, ok := Events.Get(tx, m.scope(), id); ok {
+				Events.PutTTL(tx, m.scope(), id, chunk, KeepDeleted)
+			}
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bury makes the stack a deleted one in tx: its template and events stay as
@@ -134,8 +158,11 @@ func (r *run) bury(tx *store.Tx, n *Record) {
 	if text, ok := Templates.Get(tx, m.scope(), n.UID+"/"+n.Now.Template); ok {
 		Templates.PutTTL(tx, m.scope(), n.UID+"/"+n.Now.Template, text, KeepDeleted)
 	}
-	for id, chunk := range Events.List(tx, m.scope(), n.UID+"/", "") {
-		Events.PutTTL(tx, m.scope(), id, chunk, KeepDeleted)
+	for number := max(0, n.Events/chunkSize-lastChunks); number <= n.Events/chunkSize; number++ {
+		id := chunkID(n.UID, number)
+		if chunk, ok := Events.Get(tx, m.scope(), id); ok {
+			Events.PutTTL(tx, m.scope(), id, chunk, KeepDeleted)
+		}
 	}
 	for id := range ChangeSets.List(tx, m.scope(), n.UID+"/", "") {
 		ChangeSets.Delete(tx, m.scope(), id)

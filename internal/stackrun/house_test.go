@@ -333,3 +333,5 @@ func refused(t testing.TB, err error, kind fault.Kind, text string) {
 		t.Errorf("got %v (kind %d), want kind %d with %q", err, fault.As(err).Kind, kind, text)
 	}
 }
+
+func contextWithCancel() (context.Context, func()) { return context.WithCancel(ctx) }

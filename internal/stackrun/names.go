@@ -64,7 +64,8 @@ func noStack(id string) error {
 	return fault.New(fault.NotFound, "Stack with id %.256s does not exist", id).WithReason(ReasonStackNotFound)
 }
 
-// noStackToChange is noStack in the words of verbs that change.
+// noStackToChange is noStack in the words of verbs that change stacks, or are
+// about their events and change sets.
 func noStackToChange(id string) error {
 	return fault.New(fault.NotFound, "Stack [%.256s] does not exist", id).WithReason(ReasonStackNotFound)
 }

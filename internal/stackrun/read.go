@@ -37,6 +37,9 @@ func (m *Manager) existing(ctx context.Context, caller iam.Caller, action, id st
 	if err != nil {
 		return nil, nil, err
 	}
+	if rec == nil && (action == "DescribeStackEvents" || strings.Contains(action, "ChangeSet")) {
+		return nil, nil, noStackToChange(id)
+	}
 	if rec == nil {
 		return nil, nil, noStack(id)
 	}

@@ -204,10 +204,6 @@ func (t *Thing) clone() *Thing {
 	return &n
 }
 
-// maxProperties bounds a resource's properties in its record, which is one
-// value of the store beside others.
-const maxProperties = 300 << 10
-
 func encodeProperties(p stack.Properties) ([]byte, error) {
 	data, err := json.Marshal(p)
 	if err != nil {

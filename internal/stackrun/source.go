@@ -74,6 +74,9 @@ func (m *Manager) read(r store.Reader, src *Source, name, id, uid string, was *V
 	if d.bound, err = t.Bind(params, m.env(name, id, v.Notify)); err != nil {
 		return nil, err
 	}
+	if err := checkSize(d.bound.Values()); err != nil {
+		return nil, err
+	}
 	d.secrets = secretsOf(t, d.bound)
 	v.Shown = d.bound.Parameters()
 	for _, res := range d.bound.Order() {
@@ -140,6 +143,18 @@ func (m *Manager) rebind(r store.Reader, rec *Record, v *Version) (*stack.Bound,
 		return nil, nil, err
 	}
 	return b, secretsOf(t, b), nil
+}
+
+// checkSize bounds the parameters, which are part of the stack's record.
+func checkSize(values map[string]string) error {
+	size := 0
+	for k, v := range values {
+		size += len(k) + len(v)
+	}
+	if size > maxParameters {
+		return invalid("parameters-too-large", "The parameters have %d bytes, which is more than the limit of %d for all of them.", size, maxParameters)
+	}
+	return nil
 }
 
 func secretsOf(t *stack.Template, b *stack.Bound) []string {

@@ -41,13 +41,18 @@ const Service = "cloudformation.amazonaws.com"
 const (
 	DefaultLimit  = 2000 // stacks of an account and region
 	MaxEvents     = 1000 // remembered of a stack, the latest
-	MaxChangeSets = 50   // of a stack
+	MaxChangeSets = 50   // of a stack: more displace the oldest that cannot be executed
 	MaxDeleted    = 2000 // deleted stacks that are remembered
 	KeepDeleted   = 90 * 24 * time.Hour
 
 	maxTags   = 50
 	maxReason = 1024 // bytes
 	pageSize  = 100
+
+	// Records are values of the store, which takes 1.5 MiB at once.
+	maxProperties = 128 << 10 // bytes of a resource's properties
+	maxParameters = 64 << 10  // bytes of all parameters of a stack
+	maxOutputs    = 64 << 10  // bytes of all outputs of a stack
 )
 
 // The reasons of faults that have an exception of their own in CloudFormation's

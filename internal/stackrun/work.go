@@ -195,8 +195,13 @@ func (r *run) concluded(id string, good, bad Status, err error) error {
 // outputs are the stack's, as they are shown.
 func (r *run) outputs(d *draft) ([]stack.Output, error) {
 	out, err := d.bound.Outputs(r.attrs)
+	size := 0
 	for i := range out {
 		out[i].Value = maskedOutput(out[i].Value, r.secrets)
+		size += len(out[i].Key) + len(out[i].Value) + len(out[i].Description) + len(out[i].ExportName)
+	}
+	if size > maxOutputs {
+		return nil, invalid("outputs-too-large", "The outputs have %d bytes, which is more than the limit of %d for all of them.", size, maxOutputs)
 	}
 	return out, err
 }
