@@ -126,7 +126,7 @@ func exitCodesTopic() *cobra.Command {
   2  the command line makes no sense
   3  refused: access denied, or explain found that no credentials would be issued
   4  what was asked for does not exist
-  5  it exists already, or is in use
+  5  it exists already, exists otherwise than a file says, or is in use
 
 podid exec ends with the status of its command; 126 when that cannot be executed, 127 when it is
 not found, 128+n when signal n ended it. podid policy test ends with 1 when a case disagrees.`}
@@ -145,5 +145,9 @@ func environmentTopic() *cobra.Command {
 And two of its own, which podid dev writes into DIR/env:
 
   PODID_CLUSTER                the cluster when there is no --cluster
-  PODID_AGENT_ENDPOINT         URL of the node agent, for exec                   --agent-endpoint`}
+  PODID_AGENT_ENDPOINT         URL of the node agent, for exec                   --agent-endpoint
+
+Commands that read or make service accounts find the Kubernetes cluster as kubectl does:
+
+  KUBECONFIG                   files, the first that says something counts       --kubeconfig`}
 }
