@@ -31,8 +31,8 @@ var (
 type anything struct{}
 
 func (anything) Authorize(context.Context, iam.Caller, iam.Query) error { return nil }
-func (anything) CheckRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) error {
-	return nil
+func (anything) AskRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) association.RoleCheck {
+	return func(context.Context, store.Reader, *cluster.Cluster, *association.Association) error { return nil }
 }
 
 // house is add-ons of one cluster under a clock.

@@ -17,13 +17,14 @@ import (
 // trust is checked then, and only then: who may not pass a role learns
 // nothing of it.
 func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput) (*Association, error) {
-	_, judged, err := m.authorize(ctx, caller, "eks:UpdatePodIdentityAssociation", in.Cluster, in.ID)
+	v, judged, err := m.authorize(ctx, caller, "eks:UpdatePodIdentityAssociation", in.Cluster, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	if err := in.validate(m.Partition); err != nil {
 		return nil, err
 	}
+	var check RoleCheck
 	if in.RoleARN != nil {
 		role, err := parseRole(*in.RoleARN, m.Partition)
 		if err != nil {
@@ -32,6 +33,7 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 		if err := m.authorizePass(ctx, caller, in.Cluster, role); err != nil {
 			return nil, err
 		}
+		check = m.askUpdated(ctx, v, judged, &in)
 	}
 	once := newOnce(caller, "update", in.Token, in.withoutToken())
 	return m.change(ctx, in.Cluster, in.ID, judged, once, func(tx *store.Tx, c *cluster.Cluster, a *Association) error {
@@ -42,11 +44,22 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 		if a.Policy != "" && !a.DisableSessionTags {
 			return policyNeedsNoTags()
 		}
-		if in.RoleARN == nil {
+		if check == nil {
 			return nil
 		}
-		return m.Roles.CheckRole(ctx, tx, c, a)
+		return check(ctx, tx, c, a)
 	})
+}
+
+// askUpdated asks for the role of an association as an update makes it.
+func (m *Manager) askUpdated(ctx context.Context, r store.Reader, judged *Association, in *UpdateInput) RoleCheck {
+	c, _ := cluster.Clusters.Get(r, m.scope(), in.Cluster)
+	if judged == nil {
+		return m.askRole(ctx, r, c, nil)
+	}
+	n := *judged
+	in.apply(m, &n)
+	return m.askRole(ctx, r, c, &n)
 }
 
 func (in *UpdateInput) apply(m *Manager, a *Association) {

@@ -26,10 +26,28 @@ type Authorizer interface {
 // RoleChecker decides whether an association's role can be used by it: the
 // role exists under exactly that ARN, path and case included, and trusts
 // pods.eks.amazonaws.com with sts:AssumeRole and sts:TagSession. Its refusals
-// are InvalidParameter faults in EKS' words. It reads through r only, since
-// it runs inside a transaction and may run several times.
+// are InvalidParameter faults in EKS' words.
 type RoleChecker interface {
-	CheckRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *Association) error
+	// AskRole finds out what the check needs and the store does not know. It
+	// may take seconds; verbs call it before their transaction, with the
+	// association as it is to be.
+	AskRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *Association) RoleCheck
+}
+
+// RoleCheck is the decision. It reads through r only, since it runs inside a
+// transaction and may run several times; what it was asked about and is no
+// longer so is a fault of its own, see cluster.ChangedMeanwhile.
+type RoleCheck func(ctx context.Context, r store.Reader, c *cluster.Cluster, a *Association) error
+
+// askRole is AskRole where there may be no cluster, nothing that was judged,
+// or no role to ask about. Such a check is reached by what appeared meanwhile.
+func (m *Manager) askRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *Association) RoleCheck {
+	if c == nil || a == nil {
+		return func(context.Context, store.Reader, *cluster.Cluster, *Association) error {
+			return cluster.ChangedMeanwhile("association")
+		}
+	}
+	return m.Roles.AskRole(ctx, r, c, a)
 }
 
 // DefaultLimit is EKS' quota of associations per cluster.
@@ -159,7 +177,7 @@ func (m *Manager) authorizePass(ctx context.Context, caller iam.Caller, clusterN
 // then the cluster must exist, the service account be free, and the role
 // trust EKS Pod Identity.
 func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput) (*Association, error) {
-	_, judged, err := m.clusters().On(ctx, caller, "eks:CreatePodIdentityAssociation", in.Cluster, cluster.RequestTags(in.Tags)...)
+	v, judged, err := m.clusters().On(ctx, caller, "eks:CreatePodIdentityAssociation", in.Cluster, cluster.RequestTags(in.Tags)...)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +193,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 		return nil, err
 	}
 	once := newOnce(caller, "create", in.Token, in.withoutToken())
+	check := m.askRole(ctx, v, judged, m.build(id, judged, &in))
 	var out *Association
 	err = cluster.Commit(ctx, m.Store, "create association", func(tx *store.Tx) error {
 		c, err := cluster.Named(tx, m.scope(), in.Cluster)
@@ -188,7 +207,7 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 			return err
 		}
 		a := m.build(id, c, &in)
-		if err := m.admit(ctx, tx, c, a); err != nil {
+		if err := m.admit(ctx, tx, c, a, check); err != nil {
 			return err
 		}
 		Associations.Put(tx, m.scope(), Key(c.UID, a.Namespace, a.ServiceAccount), a)
@@ -202,7 +221,11 @@ func (m *Manager) Create(ctx context.Context, caller iam.Caller, in CreateInput)
 	return out, nil
 }
 
+// build makes the record; nil for no cluster.
 func (m *Manager) build(id string, c *cluster.Cluster, in *CreateInput) *Association {
+	if c == nil {
+		return nil
+	}
 	now := m.now()
 	a := &Association{
 		ID: id, ClusterUID: c.UID, ClusterName: c.Name, ARN: arn.Association(m.Partition, m.Region, m.Account, c.Name, id),
@@ -223,14 +246,14 @@ func (m *Manager) setTarget(a *Association, target string) {
 }
 
 // admit checks what only the store knows: uniqueness, quota, trust.
-func (m *Manager) admit(ctx context.Context, tx *store.Tx, c *cluster.Cluster, a *Association) error {
+func (m *Manager) admit(ctx context.Context, tx *store.Tx, c *cluster.Cluster, a *Association, check RoleCheck) error {
 	if old, ok := Find(tx, m.scope(), c.UID, a.Namespace, a.ServiceAccount); ok {
 		return fault.New(fault.AlreadyExists, "Association already exists: %s", old.ID).WithReason("association-exists")
 	}
 	if err := m.checkLimit(tx, c); err != nil {
 		return err
 	}
-	return m.Roles.CheckRole(ctx, tx, c, a)
+	return check(ctx, tx, c, a)
 }
 
 // limitMargin is how near to the quota the count becomes part of the

@@ -68,7 +68,11 @@ func (g *gatekeeper) actions() []string {
 // roles knows which roles exist, and which of them trust.
 type roles map[string]bool
 
-func (r roles) CheckRole(_ context.Context, _ store.Reader, _ *cluster.Cluster, a *association.Association) error {
+func (r roles) AskRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) association.RoleCheck {
+	return r.check
+}
+
+func (r roles) check(_ context.Context, _ store.Reader, _ *cluster.Cluster, a *association.Association) error {
 	trusts, exists := r[a.RoleARN]
 	if !exists {
 		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.")

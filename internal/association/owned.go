@@ -32,12 +32,23 @@ type OwnedInput struct {
 type OwnedPlan struct {
 	m       *Manager
 	in      OwnedInput
+	view    *store.View
 	judged  *cluster.Cluster
 	was     map[string]*Association // the owner's, by id, as they were judged
-	creates []*CreateInput
-	ids     []string          // of creates
-	updates map[string]string // id to role
-	deletes []string          // ids
+	creates []ownedCreate
+	updates map[string]ownedUpdate // by id
+	deletes []string               // ids
+}
+
+type ownedCreate struct {
+	id    string
+	in    *CreateInput
+	check RoleCheck
+}
+
+type ownedUpdate struct {
+	role  string // ARN
+	check RoleCheck
 }
 
 // OwnedBy returns an owner's associations as r shows them, in the order of
@@ -70,7 +81,7 @@ func (m *Manager) PrepareOwned(ctx context.Context, caller iam.Caller, in OwnedI
 	if err != nil {
 		return nil, cluster.StoreFault("authorize associations", err)
 	}
-	p := &OwnedPlan{m: m, in: in, was: map[string]*Association{}, updates: map[string]string{}}
+	p := &OwnedPlan{m: m, in: in, view: v, was: map[string]*Association{}, updates: map[string]ownedUpdate{}}
 	p.judged, _ = cluster.Clusters.Get(v, m.scope(), in.Cluster)
 	have := map[string]*Association{}
 	for _, a := range OwnedBy(v, m.scope(), in.OwnerARN) {
@@ -124,14 +135,16 @@ func (p *OwnedPlan) want(ctx context.Context, caller iam.Caller, want OwnedRole,
 		return err
 	}
 	if a != nil {
-		p.updates[a.ID] = want.RoleARN
+		n := *a
+		n.RoleARN = want.RoleARN
+		p.updates[a.ID] = ownedUpdate{want.RoleARN, m.askRole(ctx, p.view, p.judged, &n)}
 		return nil
 	}
 	id, err := newID(m.Rand)
 	if err != nil {
 		return err
 	}
-	p.creates, p.ids = append(p.creates, create), append(p.ids, id)
+	p.creates = append(p.creates, ownedCreate{id, create, m.askRole(ctx, p.view, p.judged, m.build(id, p.judged, create))})
 	return nil
 }
 
@@ -163,21 +176,21 @@ func (p *OwnedPlan) Apply(ctx context.Context, tx *store.Tx, c *cluster.Cluster)
 			Associations.Delete(tx, m.scope(), key)
 			continue
 		}
-		role, ok := p.updates[a.ID]
+		u, ok := p.updates[a.ID]
 		if !ok {
 			continue
 		}
 		n := *a
-		n.RoleARN, n.Modified = role, m.now()
-		if err := m.Roles.CheckRole(ctx, tx, c, &n); err != nil {
+		n.RoleARN, n.Modified = u.role, m.now()
+		if err := u.check(ctx, tx, c, &n); err != nil {
 			return err
 		}
 		Associations.Put(tx, m.scope(), key, &n)
 	}
-	for i, in := range p.creates {
-		a := m.build(p.ids[i], c, in)
+	for _, n := range p.creates {
+		a := m.build(n.id, c, n.in)
 		a.OwnerARN = p.in.OwnerARN
-		if err := m.admit(ctx, tx, c, a); err != nil {
+		if err := m.admit(ctx, tx, c, a, n.check); err != nil {
 			return err
 		}
 		Associations.Put(tx, m.scope(), Key(c.UID, a.Namespace, a.ServiceAccount), a)

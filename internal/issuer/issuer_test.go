@@ -204,8 +204,16 @@ func (p plugin) Issue(context.Context, store.Reader, *exchange.Order, *exchange.
 	return &exchange.Issued{RoleARN: p.name}, nil
 }
 
-func (p plugin) CheckRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) error {
-	return errors.New(p.name)
+func (p plugin) AskRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) association.RoleCheck {
+	return func(context.Context, store.Reader, *cluster.Cluster, *association.Association) error {
+		return errors.New(p.name)
+	}
+}
+
+// checkRole asks and checks at once.
+func checkRole(t *testing.T, r *issuer.Router, v store.Reader, c *cluster.Cluster) error {
+	t.Helper()
+	return r.AskRole(t.Context(), v, c, nil)(t.Context(), v, c, nil)
 }
 
 func TestRouter(t *testing.T) {
@@ -220,9 +228,16 @@ func TestRouter(t *testing.T) {
 		if err != nil || out.RoleARN != want {
 			t.Errorf("%s: %v, %v", id, out, err)
 		}
-		if err := r.CheckRole(t.Context(), m.Store.View(), c, nil); err == nil || err.Error() != want {
+		if err := checkRole(t, r, m.Store.View(), c); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", id, err)
 		}
+	}
+	check, theirs := r.AskRole(t.Context(), m.Store.View(), &cluster.Cluster{Account: second}, nil), &cluster.Cluster{Account: second}
+	if _, err := m.Set(t.Context(), caller(first), second, issuer.Choice{Kind: issuer.AWSSTS, AWS: issuer.AWS{Region: "eu-west-1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t.Context(), m.Store.View(), theirs, nil); fault.As(err).Reason != "changed-meanwhile" {
+		t.Errorf("asked of another choice: %v", err)
 	}
 	err := m.Store.Update(t.Context(), func(tx *store.Tx) error {
 		issuer.Choices.Put(tx, store.Scope{Account: second, Region: store.Global}, "choice", &issuer.Choice{Kind: "of a later release"})
@@ -234,7 +249,7 @@ func TestRouter(t *testing.T) {
 	if _, err := r.Issue(t.Context(), m.Store.View(), &exchange.Order{Cluster: &cluster.Cluster{Account: second}}, nil); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("unknown issuer: %v", err)
 	}
-	if err := r.CheckRole(t.Context(), m.Store.View(), &cluster.Cluster{Account: second}, nil); !fault.Is(err, fault.Unavailable) {
+	if err := checkRole(t, r, m.Store.View(), &cluster.Cluster{Account: second}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("unknown issuer: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // issues when a pod asks.
 type Plugin interface {
 	Issue(ctx context.Context, r store.Reader, o *exchange.Order, t *exchange.Trace) (*exchange.Issued, error)
-	CheckRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) error
+	AskRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) association.RoleCheck
 }
 
 // Router is the Plugin that asks the one which the cluster's account has
@@ -26,8 +26,8 @@ type Router struct{ Embedded, AWSSTS Plugin }
 
 var _ Plugin = (*Router)(nil)
 
-func (x *Router) plugin(r store.Reader, account string) (Plugin, error) {
-	switch kind := Find(r, account).Kind; kind {
+func (x *Router) plugin(kind Kind) (Plugin, error) {
+	switch kind {
 	case Embedded:
 		return x.Embedded, nil
 	case AWSSTS, WebIdentity:
@@ -40,18 +40,26 @@ func (x *Router) plugin(r store.Reader, account string) (Plugin, error) {
 
 // Issue implements exchange.Issuer.
 func (x *Router) Issue(ctx context.Context, r store.Reader, o *exchange.Order, t *exchange.Trace) (*exchange.Issued, error) {
-	p, err := x.plugin(r, o.Cluster.Account)
+	p, err := x.plugin(Find(r, o.Cluster.Account).Kind)
 	if err != nil {
 		return nil, err
 	}
 	return p.Issue(ctx, r, o, t)
 }
 
-// CheckRole implements association.RoleChecker.
-func (x *Router) CheckRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) error {
-	p, err := x.plugin(r, c.Account)
+// AskRole implements association.RoleChecker. The check holds for the choice
+// that was asked.
+func (x *Router) AskRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) association.RoleCheck {
+	asked := Find(r, c.Account)
+	p, err := x.plugin(asked.Kind)
 	if err != nil {
-		return err
+		return func(context.Context, store.Reader, *cluster.Cluster, *association.Association) error { return err }
 	}
-	return p.CheckRole(ctx, r, c, a)
+	check := p.AskRole(ctx, r, c, a)
+	return func(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) error {
+		if now := Find(r, c.Account); now.Kind != asked.Kind || now.AWS != asked.AWS {
+			return cluster.ChangedMeanwhile("account's issuer")
+		}
+		return check(ctx, r, c, a)
+	}
 }

@@ -65,7 +65,11 @@ func (plain) Open(s, aad []byte) ([]byte, error) {
 
 type anyRole struct{}
 
-func (anyRole) CheckRole(_ context.Context, r store.Reader, _ *cluster.Cluster, a *association.Association) error {
+func (a anyRole) AskRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) association.RoleCheck {
+	return a.check
+}
+
+func (anyRole) check(_ context.Context, r store.Reader, _ *cluster.Cluster, a *association.Association) error {
 	if _, ok := iam.RoleByARN(r, a.RoleARN); !ok {
 		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.")
 	}

@@ -59,7 +59,11 @@ func (r *rights) Authorize(_ context.Context, _ iam.Caller, q iam.Query) error {
 
 type trustAll struct{}
 
-func (trustAll) CheckRole(_ context.Context, _ store.Reader, _ *cluster.Cluster, a *association.Association) error {
+func (t trustAll) AskRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) association.RoleCheck {
+	return t.check
+}
+
+func (trustAll) check(_ context.Context, _ store.Reader, _ *cluster.Cluster, a *association.Association) error {
 	if strings.HasSuffix(a.RoleARN, "/none") {
 		return fault.New(fault.InvalidParameter, "Role provided in the request does not exist.")
 	}

@@ -245,7 +245,7 @@ func TestLifetimes(t *testing.T) {
 	t.Run("IAM knows", func(t *testing.T) {
 		w := newWorld(t)
 		w.up.trust, w.up.life = trustOf(`"AWS":"`+userARN+`"`, ""), 2*time.Hour
-		if err := w.CheckRole(t.Context(), w.db.View(), order(nil).Cluster, order(nil).Association); err != nil {
+		if err := w.checkRole(t, order(nil)); err != nil {
 			t.Fatal(err)
 		}
 		twice(w)

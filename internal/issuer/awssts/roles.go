@@ -30,8 +30,8 @@ import (
 
 const codeNoEntity = "NoSuchEntity"
 
-// keepRole is how long IAM's answer holds. It spares IAM when one change is
-// tried several times, as a transaction may be.
+// keepRole is how long IAM's answer holds. It spares IAM when a caller tries
+// again, and when one change names a role several times.
 const (
 	keepRole = 10 * time.Second
 	maxRoles = 1000
@@ -99,10 +99,28 @@ func (u *upstream) getRole(ctx context.Context, ref arn.Role) roleAnswer {
 	return roleAnswer{role: &role{arn: ref.String(), trust: trust}}
 }
 
-// CheckRole implements association's check at create and update. It asks IAM
-// for the role and reads its trust policy as far as podid may; what it cannot
-// check is no error: the log says so, and explain does.
-func (i *Issuer) CheckRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) error {
+// AskRole implements association.RoleChecker. What IAM and podid's own reading
+// of the trust policy say of the role holds for this association alone.
+func (i *Issuer) AskRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) association.RoleCheck {
+	type subject struct {
+		cluster, namespace, serviceAccount, role string
+		untagged                                 bool
+	}
+	of := func(c *cluster.Cluster, a *association.Association) subject {
+		return subject{c.UID, a.Namespace, a.ServiceAccount, a.RoleARN, a.DisableSessionTags}
+	}
+	asked, verdict := of(c, a), i.judgeRole(ctx, r, c, a)
+	return func(_ context.Context, _ store.Reader, c *cluster.Cluster, a *association.Association) error {
+		if of(c, a) != asked {
+			return cluster.ChangedMeanwhile("association")
+		}
+		return verdict
+	}
+}
+
+// judgeRole asks IAM for the role and reads its trust policy as far as podid
+// may; what it cannot check is no error: the log says so, and explain does.
+func (i *Issuer) judgeRole(ctx context.Context, r store.Reader, c *cluster.Cluster, a *association.Association) error {
 	ref, err := arn.ParseRole(a.RoleARN)
 	if err != nil {
 		return fault.New(fault.InvalidParameter, "%s", err).WithReason("role-arn-malformed")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"podid/internal/association"
+	"podid/internal/cluster"
 	"podid/internal/exchange"
 	"podid/internal/fault"
 )
@@ -20,6 +21,43 @@ func trustOf(principal, condition string) string {
 		condition = `,"Condition":{` + condition + `}`
 	}
 	return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{` + principal + `},"Action":["sts:AssumeRole","sts:TagSession"]` + condition + `}}`
+}
+
+// checkRole asks and checks at once.
+func (w *world) checkRole(t *testing.T, o *exchange.Order) error {
+	t.Helper()
+	v := w.db.View()
+	return w.AskRole(t.Context(), v, o.Cluster, o.Association)(t.Context(), v, o.Cluster, o.Association)
+}
+
+// The check asks nobody, and is of what was asked about alone.
+func TestCheckIsOfWhatWasAsked(t *testing.T) {
+	for name, change := range map[string]func(*cluster.Cluster, *association.Association){
+		"role":            func(_ *cluster.Cluster, a *association.Association) { a.RoleARN += "2" },
+		"namespace":       func(_ *cluster.Cluster, a *association.Association) { a.Namespace += "2" },
+		"service account": func(_ *cluster.Cluster, a *association.Association) { a.ServiceAccount += "2" },
+		"tags":            func(_ *cluster.Cluster, a *association.Association) { a.DisableSessionTags = !a.DisableSessionTags },
+		"cluster":         func(c *cluster.Cluster, _ *association.Association) { c.UID += "2" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.up.trust = trustOf(`"AWS":"`+userARN+`"`, "")
+			o := order(nil)
+			check := w.AskRole(t.Context(), w.db.View(), o.Cluster, o.Association)
+			asked := len(w.up.made("GetRole"))
+			c, a := *o.Cluster, *o.Association
+			if err := check(t.Context(), w.db.View(), &c, &a); err != nil {
+				t.Error(err)
+			}
+			change(&c, &a)
+			if err := check(t.Context(), w.db.View(), &c, &a); fault.As(err).Reason != "changed-meanwhile" {
+				t.Errorf("%v", err)
+			}
+			if n := len(w.up.made("GetRole")); asked == 0 || n != asked {
+				t.Errorf("IAM was asked %d times before the check and %d after", asked, n)
+			}
+		})
+	}
 }
 
 func TestCheckRole(t *testing.T) {
@@ -68,8 +106,8 @@ func TestCheckRole(t *testing.T) {
 			w := newWorld(t)
 			w.up.trust, w.up.answer = tc.trust, tc.answer
 			o := order(tc.change)
-			for range 2 { // as a transaction that is tried again does
-				err := w.CheckRole(t.Context(), w.db.View(), o.Cluster, o.Association)
+			for range 2 { // as a caller who tries again does
+				err := w.checkRole(t, o)
 				if (err == nil) != (tc.reason == "") || err != nil && (fault.As(err).Reason != tc.reason || !fault.Is(err, fault.InvalidParameter)) {
 					t.Errorf("%v, want %q", err, tc.reason)
 				}

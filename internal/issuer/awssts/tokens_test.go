@@ -125,7 +125,7 @@ func TestTokensAtCreateAndExplained(t *testing.T) {
 	w := newWorld(t)
 	tokens := w.byToken("")
 	o := order(func(a *association.Association) { a.TargetRoleARN = targetARN })
-	if err := w.CheckRole(t.Context(), w.db.View(), o.Cluster, o.Association); err != nil {
+	if err := w.checkRole(t, o); err != nil {
 		t.Error(err)
 	}
 	o.DryRun = true

@@ -227,7 +227,13 @@ func noRole(reason, roleARN string) error {
 	return fault.New(fault.AccessDenied, "%s", issuer.Unauthorized).WithReason(reason).WithDetail(map[string]string{"role": roleARN})
 }
 
-// CheckRole implements association's check at create and update: the role
+// AskRole implements association.RoleChecker. All that the check needs is in
+// the store.
+func (i *Issuer) AskRole(context.Context, store.Reader, *cluster.Cluster, *association.Association) association.RoleCheck {
+	return i.CheckRole
+}
+
+// CheckRole is association's check at create and update: the role
 // exists and its trust policy could hold for some pod of the service account.
 // Pod name, pod uid, session name and time are unknown then, and a condition
 // on an unknown passes.
