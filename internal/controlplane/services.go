@@ -115,6 +115,9 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
 	v.tokenKeys = &webidentity.Provider{Store: cp.db, Sealer: v.seals, Now: now, Rand: rand, URL: s.OIDCIssuerURL, Partition: acct.Partition}
 	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now, Tokens: v.tokenKeys}
+	if err := cp.registry.Register(v.awssts); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	v.keys = newKeySets(cp.db, v.fetcher, now, cp.cfg.Log)
 	v.providers = newProviderKeys(v.fetcher, now)
 	v.gate = &call.Gate{

@@ -289,6 +289,9 @@ func TestBreaker(t *testing.T) {
 	if n := len(w.up.made("AssumeRole")); n != 5 {
 		t.Errorf("%d calls", n)
 	}
+	if got := w.metrics(); got != "calls upstream-circuit-open 3, calls upstream-credentials 5, open 1" {
+		t.Errorf("metrics %s", got)
+	}
 	_, err := w.issue(order(nil))
 	if f := fault.As(err); f.Kind != fault.Unavailable || f.RetryAfter != 2*time.Second {
 		t.Errorf("%v, wait %s", f, f.RetryAfter)
@@ -309,6 +312,9 @@ func TestBreaker(t *testing.T) {
 		if got := try(); got != "" {
 			t.Error(got)
 		}
+	}
+	if got := w.metrics(); got != "calls answered 2, calls upstream-circuit-open 5, calls upstream-credentials 6, open 0" {
+		t.Errorf("metrics %s", got)
 	}
 }
 

@@ -11,13 +11,16 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"podid/internal/association"
@@ -178,6 +181,36 @@ func newWorld(t testing.TB) *world {
 	w.aws = issuer.AWS{STSEndpoint: w.up.URL, Region: "us-west-2", CA: w.up.ca()}
 	w.choose()
 	return w
+}
+
+// metrics are those of the one upstream, as a scrape finds them.
+func (w *world) metrics() string {
+	w.t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	if err := reg.Register(w.Issuer); err != nil {
+		w.t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			line := strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(f.GetName(), "podid_issuer_"), "circuit_"), "_total")
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "upstream" && l.GetValue() != w.up.URL {
+					w.t.Errorf("upstream %s", l.GetValue())
+				}
+				if l.GetName() == "result" {
+					line += " " + l.GetValue()
+				}
+			}
+			out = append(out, fmt.Sprintf("%s %g", line, m.GetGauge().GetValue()+m.GetCounter().GetValue()))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
 }
 
 // choose stores the settings.

@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"golang.org/x/time/rate"
 
+	"podid/internal/fault"
 	"podid/internal/issuer"
 )
 
@@ -63,6 +64,7 @@ type upstream struct {
 	whoseKey  string // access key id that who belongs to
 	roles     map[string]roleAnswer
 	lifetimes map[string]lifetime
+	results   map[string]uint64 // of calls, for the metrics
 }
 
 // upstreamKey is what makes two choices the same upstream.
@@ -220,8 +222,17 @@ func newRetryer() aws.Retryer {
 	})
 }
 
-// do makes a call through the breaker. Its error is a fault.
+// do makes a call through the breaker, and counts it. Its error is a fault.
 func (u *upstream) do(ctx context.Context, call func(context.Context) error) error {
+	if f := u.try(ctx, call); f != nil {
+		u.count(f.Reason)
+		return f
+	}
+	u.count("")
+	return nil
+}
+
+func (u *upstream) try(ctx context.Context, call func(context.Context) error) *fault.Error {
 	wait, ok := u.breaker.enter()
 	if !ok {
 		return u.away("upstream-circuit-open", nil).After(wait)
