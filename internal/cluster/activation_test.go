@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"podid/internal/cluster"
+	"podid/internal/cluster/clustertest"
 	"podid/internal/fault"
 	"podid/internal/iam"
 	"podid/internal/secret"
@@ -405,7 +406,7 @@ func TestConnectJudged(t *testing.T) {
 			in := external("c")
 			in.Token, in.Tags = "t", map[string]string{"env": "test"}
 			made := j.connect(t, in)
-			j.Authz = &meddler{"eks:RegisterCluster", func() { tc.rival(j, made.Cluster) }}
+			j.Authz = &clustertest.Meddler{Action: "eks:RegisterCluster", Then: func() { tc.rival(j, made.Cluster) }}
 			if _, err := j.Connect(ctx, iam.Caller{Account: "123456789012"}, in); reason(err) != tc.want {
 				t.Errorf("%v, want %s", err, tc.want)
 			}
@@ -415,7 +416,7 @@ func TestConnectJudged(t *testing.T) {
 		j := newJoining(t)
 		in := external("c")
 		in.Token = "t"
-		j.Authz = &meddler{"eks:RegisterCluster", func() { j.connect(t, in) }}
+		j.Authz = &clustertest.Meddler{Action: "eks:RegisterCluster", Then: func() { j.connect(t, in) }}
 		if _, err := j.Connect(ctx, iam.Caller{Account: "123456789012"}, in); reason(err) != "changed-meanwhile" {
 			t.Errorf("%v", err)
 		}
@@ -432,7 +433,7 @@ func TestDeregister(t *testing.T) {
 			make(j)
 			rest := &things{left: 120}
 			j.Dependents = []cluster.Dependents{rest}
-			j.Authz = &meddler{"eks:DeregisterCluster", func() {
+			j.Authz = &clustertest.Meddler{Action: "eks:DeregisterCluster", Then: func() {
 				if err := j.Tag(ctx, iam.Caller{}, "c", map[string]string{"a": "b"}); err != nil {
 					t.Fatal(err)
 				}
