@@ -416,7 +416,10 @@ func TestConnectJudged(t *testing.T) {
 		j := newJoining(t)
 		in := external("c")
 		in.Token = "t"
-		j.Authz = &clustertest.Meddler{Action: "eks:RegisterCluster", Then: func() { j.connect(t, in) }}
+		j.Authz = &clustertest.Meddler{Action: "eks:RegisterCluster", Then: func() {
+			j.Authz = j.gate // the rival is another
+			j.connect(t, in)
+		}}
 		if _, err := j.Connect(ctx, iam.Caller{Account: "123456789012"}, in); reason(err) != "changed-meanwhile" {
 			t.Errorf("%v", err)
 		}
