@@ -19,9 +19,10 @@ FUZZ      ?= .
 BENCH     ?= .
 BENCHTIME ?= 1s
 LOADFLAGS ?=
+CONFORMANCEFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-clients lint fuzz bench bench-e2e soak generate verify clean
+.PHONY: help build demo test test-clients conformance lint fuzz bench bench-e2e soak generate verify clean
 
 ##@ Everyday
 
@@ -48,6 +49,9 @@ test: ## Run the tests (RACE=1: with the race detector, needs gcc; TEST=./intern
 
 test-clients: build ## Run AWS' own clients against `podid dev`: Node SDKs; AWS CLI and boto3 where present
 	./test/clients/run.sh
+
+conformance: build ## Play AWS' clients against `podid dev`, write docs/compat/matrix.md (EKSCTL=path: eksctl too)
+	go run ./test/conformance -podid $(BIN)/podid -json $(BIN)/conformance.json -matrix docs/compat/matrix.md $(CONFORMANCEFLAGS)
 
 fuzz: ## Fuzz every target for FUZZTIME=5s (FUZZ=regexp chooses targets)
 	./tools/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
