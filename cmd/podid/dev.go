@@ -23,10 +23,11 @@ func devCommand(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Run control plane, local clusters and agents in one process, without Kubernetes",
 		Long: `Run control plane, local clusters and their node agents in one process on loopback, to try
 roles, trust policies and associations without Kubernetes. Everything is the real thing but the
-clusters' API servers, for which an issuer of service account tokens stands.
+clusters' API servers, for which an issuer of service account tokens stands, and a keeper of
+namespaces and service accounts: what eksctl looks for in a cluster.
 
 With --dir the state is kept, and DIR/env appears when all is ready: shell exports that make the
-AWS CLI, the SDKs and podid talk to this process. Without --dir everything goes when it stops.`,
+AWS CLI, the SDKs, eksctl and podid talk to this process. Without --dir everything goes when it stops.`,
 		Example: `  podid dev --dir ./state
   podid dev --dir ./state --clusters my-cluster,other
 

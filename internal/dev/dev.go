@@ -5,7 +5,7 @@
 // agents in one process on loopback, for those who want to try roles and
 // policies without Kubernetes. Everything in it is the real thing and talks
 // over the wire; only the API server of the clusters is stood in for, by an
-// issuer of service account tokens. It refuses to listen anywhere but on
+// issuer of service account tokens and by package apiserver. It refuses to listen anywhere but on
 // loopback. It holds both sides of the wire and is linked by cmd/podid alone.
 package dev
 
@@ -185,7 +185,7 @@ func checkDir(dir string) error {
 // prepare makes directories and issuer keys. A stale env file goes first:
 // scripts take it for the sign that all is ready.
 func (d *process) prepare() error {
-	for _, dir := range []string{d.path("issuers"), d.path("agents")} {
+	for _, dir := range []string{d.path("issuers"), d.path("agents"), d.path("apiservers")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (d *process) settings() (serverconfig.Config, error) {
 	set := pflag.NewFlagSet("podid dev", pflag.ContinueOnError)
 	flags.AddTo(set)
 	for _, f := range [][2]string{
-		{"data-dir", d.path("server")}, {"account-id", d.cfg.AccountID}, {"region", d.cfg.Region}, {"listen", d.cfg.Listen}, {"metrics-address", ""},
+		{"data-dir", d.path("server")}, {"account-id", d.cfg.AccountID}, {"region", d.cfg.Region}, {"listen", d.cfg.Listen}, {"metrics-address", ""}, {"token-review", "true"},
 	} {
 		if err := set.Set(f[0], f[1]); err != nil {
 			return serverconfig.Config{}, fmt.Errorf("--%s: %w", f[0], err)
@@ -242,10 +242,11 @@ func (d *process) ready(ctx context.Context, g *errgroup.Group) error {
 	}
 	agents := make([]*agent.Agent, 0, len(d.cfg.Clusters))
 	for _, name := range d.cfg.Clusters {
-		roleARN, err := d.register(ctx, admin, name)
+		k, roleARN, err := d.register(ctx, admin, name)
 		if err != nil {
 			return fmt.Errorf("register cluster %s: %w", name, err)
 		}
+		g.Go(func() error { return k.Run(ctx) })
 		a, err := d.newAgent(d.issuers[name], roleARN)
 		if err != nil {
 			return fmt.Errorf("agent of cluster %s: %w", name, err)

@@ -45,6 +45,7 @@ func TestRun(t *testing.T) {
 				}
 			}
 			wantAgents(t, env, d.cfg.Clusters)
+			wantKubernetes(t, env, d.cfg.Clusters)
 			for _, name := range d.cfg.Clusters {
 				tok, err := d.issuers.Token(ctx, controlplane.TokenRequest{Cluster: name, Namespace: "ns", ServiceAccount: "sa"})
 				if err != nil {

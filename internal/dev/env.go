@@ -113,6 +113,7 @@ In another shell:
     --role-name s3-app-eks-pod-identity-role --permission-policy-arns arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess
   podid exec --cluster %s --namespace s3-app-ns --service-account-name s3-app-sa -- aws sts get-caller-identity
 
+eksctl takes the same flags: eksctl create podidentityassociation … with these exports.
 Ctrl-C stops it.
 `, took.Milliseconds(), d.endpoint, d.cfg.AccountID, d.cfg.Region, strings.Join(d.cfg.Clusters, ", "), shellQuote(d.path("env")), cluster, cluster)
 }
