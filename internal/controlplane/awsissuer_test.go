@@ -390,6 +390,10 @@ func TestWebIdentityIssuer(t *testing.T) {
 			host + ":aud": "sts.amazonaws.com", host + ":sub": "us-west-2/111122223333/my-cluster/s3-app-ns/s3-app-sa", "aws:RequestTag/kubernetes-namespace": "s3-app-ns",
 		}},
 	}))
+	waitFor(t, "a key to sign tokens with", func() bool {
+		p.cl.Exchange(p.node, p.cl.Token(pod{}))
+		return p.reason() != "oidc-key-missing"
+	})
 	// Until the provider is registered the server's own papers are not good.
 	p.cl.Exchange(p.node, p.cl.Token(pod{})).Want(t, 503, "ServiceUnavailableException", "")
 	if got := p.reason(); got != "upstream-credentials" {
