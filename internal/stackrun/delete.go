@@ -128,6 +128,9 @@ const lastChunks = 3
 // at once might be more than the engine takes.
 func (r *run) age(ctx context.Context) error {
 	m := r.m
+	if err := r.put(ctx, entry{}); err != nil { // the events that are not written yet
+		return err
+	}
 	for number := range r.rec.Events/chunkSize - lastChunks + 1 {
 		id := chunkID(r.rec.UID, number)
 		err := r.put(ctx, entry{record: func(tx *store.Tx, _ *Record) {

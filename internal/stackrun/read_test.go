@@ -158,29 +158,66 @@ func TestDeletedAreRemembered(t *testing.T) {
 		t.Error("90 days later")
 	}
 	h.delete("one", stackrun.DeleteComplete)
-	h.now = h.now.Add(stackrun.KeepDeleted)
-	left := 0
-	h.update(func(tx *store.Tx) {
-		for r := range store.Records(tx, account) {
-			if strings.HasPrefix(r.Table, "stack") {
-				left++
-			}
-		}
-	})
-	if left != 0 {
-		t.Errorf("%d records are left of stacks that are forgotten", left)
-	}
+	h.forgotten()
 }
 
 // The latest events are kept, and no more.
 func TestEventsAreBounded(t *testing.T) {
 	h := newHouse(t)
 	h.create("one", named("r", ", Description: d"), stackrun.CreateComplete)
-	for i := range 230 {
+	for i := range 190 {
 		h.change("one", named("r", fmt.Sprintf(", Description: d%d", i)), stackrun.UpdateComplete)
 	}
 	got := h.events("one")
 	if len(got) > stackrun.MaxEvents || len(got) < stackrun.MaxEvents-100 || got[len(got)-1] != "one UPDATE_COMPLETE" {
 		t.Errorf("%d events, the last %q", len(got), got[len(got)-1])
 	}
+	h.delete("one", stackrun.DeleteComplete)
+	h.forgotten()
+}
+
+// forgotten wants no trace of deleted stacks after their time.
+func (h *house) forgotten() {
+	h.t.Helper()
+	h.now = h.now.Add(stackrun.KeepDeleted)
+	var left []string
+	h.update(func(tx *store.Tx) {
+		left = nil
+		for r := range store.Records(tx, account) {
+			if strings.HasPrefix(r.Table, "stack") {
+				left = append(left, r.Table+"/"+r.ID)
+			}
+		}
+	})
+	if len(left) > 0 {
+		h.t.Errorf("left of stacks that are forgotten: %q", left)
+	}
+}
+
+// A large stack takes as long as it takes, and fits the store at each write.
+func TestLargeStack(t *testing.T) {
+	h := newHouse(t)
+	const n = 150
+	text := func(policy string) string {
+		var b strings.Builder
+		b.WriteString("Resources:\n")
+		for i := range n {
+			fmt.Fprintf(&b, "  R%03d: {Type: AWS::IAM::Role, %sProperties: {AssumeRolePolicyDocument: %s}}\n", i, policy, trust)
+		}
+		return b.String()
+	}
+	h.create("large", text(""), stackrun.CreateComplete)
+	if got := len(h.world()); got != n {
+		t.Errorf("%d roles", got)
+	}
+	kept := text("DeletionPolicy: Retain, ") + "  More: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: " + trust + "}}\n"
+	h.change("large", kept, stackrun.UpdateComplete)
+	h.change("large", text(""), stackrun.UpdateComplete)
+	all, _, err := h.ListStackResources(ctx, h.admin, "large", "")
+	if err != nil || len(all) != 100 {
+		t.Errorf("%d %v", len(all), err)
+	}
+	h.delete("large", stackrun.DeleteComplete)
+	h.want("deleted")
+	h.forgotten()
 }

@@ -128,7 +128,7 @@ func (r *run) restore(ctx context.Context, id string, skip bool) error {
 		if res.Live != nil {
 			res.Left = append(res.Left, res.Live)
 		}
-		res.Live = res.Former
+		res.Live, res.Type = res.Former, res.Former.Type
 	case res.Before != nil:
 		r.mark(id, UpdateInProgress, "")
 		goal, err := stack.DecodeProperties(res.Type, res.Before)

@@ -469,3 +469,23 @@ func TestManyVersions(t *testing.T) {
 	h.delete("one", stackrun.DeleteComplete)
 	h.want("deleted")
 }
+
+// What could not be removed may come back under the same name as another type.
+func TestLeftoverOfAnotherType(t *testing.T) {
+	h := newHouse(t)
+	empty := h.picture()
+	role := named("old", "")
+	policy := "Resources: {R: {Type: AWS::IAM::ManagedPolicy, Properties: {PolicyDocument: " + allowAll + "}}}"
+	h.create("one", strings.Replace(role, "{R:", "{K: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: "+trust+"}}, R:", 1), stackrun.CreateComplete)
+	h.authz.deny["iam:DeleteRole"] = true
+	h.change("one", "Resources: {K: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: "+trust+"}}}", stackrun.UpdateComplete)
+	h.said("one", "R DELETE_FAILED", "iam:DeleteRole")
+	h.change("one", strings.Replace(policy, "{R:", "{K: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: "+trust+"}}, R:", 1), stackrun.UpdateComplete)
+	r, err := h.DescribeStackResource(ctx, h.admin, "one", "R")
+	if err != nil || r.Type != "AWS::IAM::ManagedPolicy" || r.Status != stackrun.UpdateComplete {
+		t.Errorf("%+v %v", r, err)
+	}
+	h.authz.deny["iam:DeleteRole"] = false
+	h.delete("one", stackrun.DeleteComplete)
+	same(t, "deleted", h.picture(), empty)
+}

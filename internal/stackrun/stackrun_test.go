@@ -65,3 +65,16 @@ func wantLines(t *testing.T, got []string, want ...string) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+func BenchmarkCreateDelete(b *testing.B) {
+	h := newHouse(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := h.CreateStack(ctx, h.admin, input("pods", podRole)); err != nil {
+			b.Fatal(err)
+		}
+		if err := h.DeleteStack(ctx, h.admin, stackrun.DeleteInput{Name: "pods"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

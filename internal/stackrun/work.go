@@ -124,6 +124,7 @@ func (r *run) apply(ctx context.Context, d *draft, plan stack.Resource) error {
 		res = &Resource{LogicalID: id, Type: plan.Type}
 	}
 	res = res.clone()
+	res.Type = plan.Type // what an earlier update could not remove may be of another
 	res.join(r.rec.Change)
 	changed := res.meta(plan)
 	goal, err := goalOf(d.bound, id, r.attrs, d.version.Tags)
