@@ -78,10 +78,13 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 	root.SetErr(cfg.Err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageOf(cmd, err) })
 	root.AddCommand(
-		a.verb("create", "Create associations, roles, accounts and tokens", a.createAssociation(), a.createRole(), a.createAccount(), a.createToken()),
-		a.verb("get", "Show associations, clusters, roles, accounts and revocations", a.getAssociations(), a.getClusters(), a.getRoles(), a.getAccounts(), a.getIssuer(), a.getRevocations()),
-		a.verb("update", "Change associations, clusters, roles and accounts", a.updateAssociation(), a.updateCluster(), a.updateRole(), a.updateAccount()),
-		a.verb("delete", "Delete associations, clusters, roles and accounts", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount()),
+		a.verb("create", "Create associations, roles, accounts, tokens, add-ons and access entries", a.createAssociation(), a.createRole(), a.createAccount(), a.createToken(), a.createAddon(), a.createAccessEntry()),
+		a.verb("get", "Show associations, clusters, roles, accounts, add-ons, access entries and more", a.getAssociations(), a.getClusters(), a.getRoles(), a.getAccounts(), a.getIssuer(), a.getRevocations(),
+			a.getAddons(), a.getAccessEntries(), a.getAccessPolicies()),
+		a.verb("update", "Change associations, clusters, roles, accounts, add-ons and access entries", a.updateAssociation(), a.updateCluster(), a.updateRole(), a.updateAccount(), a.updateAddon(), a.updateAccessEntry()),
+		a.verb("delete", "Delete associations, clusters, roles, accounts, add-ons and access entries", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount(), a.deleteAddon(), a.deleteAccessEntry()),
+		a.verb("associate", "Associate access policies", a.associateAccessPolicy()),
+		a.verb("disassociate", "Disassociate access policies", a.disassociateAccessPolicy()),
 		a.verb("revoke", "Revoke sessions", a.revokeSessions()),
 		a.verb("import", "Import managed policies, service accounts and associations", a.importPolicies(), a.importIRSA()),
 		a.verb("register", "Register clusters", a.registerCluster()),
