@@ -86,7 +86,7 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 		a.verb("associate", "Associate access policies", a.associateAccessPolicy()),
 		a.verb("disassociate", "Disassociate access policies", a.disassociateAccessPolicy()),
 		a.verb("revoke", "Revoke sessions", a.revokeSessions()),
-		a.verb("import", "Import managed policies, service accounts and associations", a.importPolicies(), a.importIRSA()),
+		a.verb("import", "Import managed policies, service accounts and associations", a.importPolicies(), a.importIRSA(), a.importEKS()),
 		a.verb("register", "Register clusters", a.registerCluster()),
 		a.verb("activate", "Activate clusters that were registered without keys", a.activateCluster()),
 		a.client(a.whoami()), a.client(a.export()), a.client(a.exec()), a.client(a.explain()), a.client(a.token()), a.version(cfg.Version),

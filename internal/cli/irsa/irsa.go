@@ -62,11 +62,12 @@ func Read(r io.Reader) (*Found, error) {
 	if len(out.Annotated)+out.Plain+out.Others == 0 {
 		return nil, errors.New("there is no service account and no other object in it")
 	}
-	out.sort()
+	out.Sort()
 	return out, nil
 }
 
-func (f *Found) sort() {
+// Sort puts the annotated service accounts in order, each once per role.
+func (f *Found) Sort() {
 	slices.SortFunc(f.Annotated, func(a, b ServiceAccount) int {
 		return strings.Compare(a.Namespace+"/"+a.Name+" "+a.RoleARN, b.Namespace+"/"+b.Name+" "+b.RoleARN)
 	})
@@ -100,7 +101,7 @@ func (f *Found) add(doc []byte) error {
 	case o.Metadata.Name == "":
 		return errors.New("a ServiceAccount has no metadata.name")
 	}
-	f.AddAnnotated(o.Metadata.Namespace, o.Metadata.Name, o.Metadata.Annotations)
+	f.Add(o.Metadata.Namespace, o.Metadata.Name, o.Metadata.Annotations)
 	return nil
 }
 
@@ -123,7 +124,7 @@ func (f *Found) addItems(list *object) error {
 		case o.Metadata.Name == "":
 			return fmt.Errorf("item %d: the ServiceAccount has no metadata.name", i+1)
 		default:
-			f.AddAnnotated(o.Metadata.Namespace, o.Metadata.Name, o.Metadata.Annotations)
+			f.Add(o.Metadata.Namespace, o.Metadata.Name, o.Metadata.Annotations)
 		}
 	}
 	if len(list.Items) == 0 {
@@ -132,8 +133,8 @@ func (f *Found) addItems(list *object) error {
 	return nil
 }
 
-// AddAnnotated adds a service account by its annotations.
-func (f *Found) AddAnnotated(namespace, name string, annotations map[string]string) {
+// Add adds a service account by its annotations.
+func (f *Found) Add(namespace, name string, annotations map[string]string) {
 	role, annotated := annotations[Annotation]
 	if !annotated {
 		f.Plain++

@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"podid/internal/cli/clients"
+	"podid/internal/cli/clusterconfig"
 	"podid/internal/cli/setup"
-	"podid/internal/cli/trust"
 )
 
 // A change is one thing that is done to a control plane and can be taken back.
@@ -105,18 +105,8 @@ func (x *trustChange) undo(ctx context.Context, c *clients.Clients, id string) e
 	return x.put(ctx, c, x.Old)
 }
 
-// same compares documents but for their form.
-func same(a, b string) bool {
-	if a == b {
-		return true
-	}
-	x, err := trust.Format(a)
-	if err != nil {
-		return false
-	}
-	y, err := trust.Format(b)
-	return err == nil && x == y
-}
+// same compares documents by what they say.
+func same(a, b string) bool { return clusterconfig.SameDocument(a, b) }
 
 // policyChange creates a managed policy.
 type policyChange struct {
@@ -135,7 +125,7 @@ func (x *policyChange) line() *Line {
 }
 
 func (x *policyChange) make(ctx context.Context, c *clients.Clients) (string, error) {
-	in := &iam.CreatePolicyInput{PolicyName: &x.Name, Path: &x.Path, PolicyDocument: &x.Document, Tags: iamTags(x.Tags)}
+	in := &iam.CreatePolicyInput{PolicyName: &x.Name, Path: &x.Path, PolicyDocument: &x.Document, Tags: setup.IAMTags(marked(x.Tags))}
 	if x.Description != "" {
 		in.Description = &x.Description
 	}
@@ -147,18 +137,14 @@ func (x *policyChange) make(ctx context.Context, c *clients.Clients) (string, er
 }
 
 func (x *policyChange) undo(ctx context.Context, c *clients.Clients, id string) error {
-	now, err := c.IAM.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &x.ARN})
+	now, err := setup.DescribePolicy(ctx, c, x.ARN)
 	if err != nil {
 		return lostOr(err)
 	}
-	if id != "" && aws.ToString(now.Policy.PolicyId) != id {
+	if id != "" && aws.ToString(now.PolicyId) != id || id == "" && setup.TagMap(now.Tags)[setup.TagCreatedBy] != setup.CreatedBy {
 		return changed("policy %s is another policy of that name", x.Name)
 	}
-	version, err := c.IAM.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &x.ARN, VersionId: now.Policy.DefaultVersionId})
-	if err != nil {
-		return lostOr(err)
-	}
-	if text, err := decoded(version.PolicyVersion.Document); err != nil || !same(text, x.Document) {
+	if !same(now.Document, x.Document) {
 		return changed("policy %s has another document", x.Name)
 	}
 	_, err = c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &x.ARN}) // refused while it is attached or has versions

@@ -130,6 +130,9 @@ func (p *planner) associate(want *associationChange, role *roleLine) *Line {
 		l.Action, l.Why = Keep, "it is there as "+aws.ToString(a.AssociationId)
 	default:
 		l.Action, l.Why, l.change = Create, "role "+want.Role, want
+		if want.TargetRole != "" {
+			l.Why += ", target role " + want.TargetRole
+		}
 		l.needs = []*Line{role.line}
 	}
 	return l

@@ -5,16 +5,12 @@ package migrate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/setup"
@@ -46,61 +42,24 @@ func (x *roleChange) line() *Line {
 	return &Line{Kind: KindRole, Name: x.Name, Action: Create}
 }
 
-// takeBackTime bounds taking back half a role. It runs on after an interrupt.
-const takeBackTime = 30 * time.Second
-
+// make leaves nothing behind when it fails; what could not be taken back is
+// named in the error.
 func (x *roleChange) make(ctx context.Context, c *clients.Clients) (string, error) {
-	in := &iam.CreateRoleInput{RoleName: &x.Name, Path: &x.Path, AssumeRolePolicyDocument: &x.Trust, Tags: iamTags(x.Tags)}
-	if x.Description != "" {
-		in.Description = &x.Description
-	}
-	if x.MaxSession != 0 {
-		in.MaxSessionDuration = &x.MaxSession
-	}
-	if x.Boundary != "" {
-		in.PermissionsBoundary = &x.Boundary
-	}
-	out, err := c.IAM.CreateRole(ctx, in)
-	if err != nil {
-		return "", err
-	}
-	id := aws.ToString(out.Role.RoleId)
-	cause := x.givePolicies(ctx, c)
-	if cause == nil {
-		return id, nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTime)
-	defer cancel()
-	if err := x.undo(ctx, c, id); err != nil && !errors.Is(err, errGone) {
-		return "", &leftBehind{cause: cause, what: "role " + x.Name, why: err}
-	}
-	return "", cause
-}
-
-// leftBehind is a change that was made in part, which could not be taken back.
-type leftBehind struct {
-	cause error
-	what  string
-	why   error
-}
-
-func (l *leftBehind) Error() string {
-	return fmt.Sprintf("%v; left behind, please look after it: %s (%v)", l.cause, l.what, l.why)
-}
-func (l *leftBehind) Unwrap() error { return l.cause }
-
-func (x *roleChange) givePolicies(ctx context.Context, c *clients.Clients) error {
-	for _, p := range x.Attached {
-		if _, err := c.IAM.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: &x.Name, PolicyArn: &p}); err != nil {
-			return fmt.Errorf("attach %s: %w", p, err)
-		}
+	in := setup.RoleInput{
+		Name: x.Name, Path: x.Path, Description: x.Description, Trust: x.Trust, Boundary: x.Boundary, MaxSession: x.MaxSession,
+		PolicyARNs: x.Attached, Tags: x.Tags,
 	}
 	for _, p := range x.Inline {
-		if _, err := c.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &x.Name, PolicyName: &p.Name, PolicyDocument: &p.Text}); err != nil {
-			return fmt.Errorf("put inline policy %s: %w", p.Name, err)
-		}
+		in.Inline = append(in.Inline, setup.InlinePolicy{Name: p.Name, Document: p.Text})
 	}
-	return nil
+	if _, err := setup.CreateRole(ctx, c, in, nil); err != nil {
+		return "", err
+	}
+	made, err := c.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: &x.Name})
+	if err != nil {
+		return "", nil //nolint:nilerr // the role is made; without its id it is known by its tag
+	}
+	return aws.ToString(made.Role.RoleId), nil
 }
 
 // undo deletes the role, unless it is another one by now, has been given more,
@@ -119,9 +78,13 @@ func (x *roleChange) undo(ctx context.Context, c *clients.Clients, id string) er
 	if p, ok := subset(now.Attached, x.Attached); !ok {
 		return changed("role %s has been given %s", x.Name, p)
 	}
-	for _, name := range now.Inline {
-		if err := x.sameInline(ctx, c, name); err != nil {
-			return err
+	inline, err := setup.InlinePolicies(ctx, c, now)
+	if err != nil {
+		return err
+	}
+	for _, p := range inline {
+		if !x.has(p) {
+			return changed("role %s has been given another inline policy %s", x.Name, p.Name)
 		}
 	}
 	users, err := setup.RoleUsers(ctx, c, aws.ToString(now.Arn))
@@ -134,41 +97,17 @@ func (x *roleChange) undo(ctx context.Context, c *clients.Clients, id string) er
 	return lostOr(setup.DeleteRole(ctx, c, now))
 }
 
-func (x *roleChange) sameInline(ctx context.Context, c *clients.Clients, name string) error {
-	got, err := c.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &x.Name, PolicyName: &name})
-	if err != nil {
-		return err
-	}
-	text, err := decoded(got.PolicyDocument)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(x.Inline, func(p document) bool { return p.Name == name && same(p.Text, text) }) {
-		return changed("role %s has been given another inline policy %s", x.Name, name)
-	}
-	return nil
+func (x *roleChange) has(p setup.InlinePolicy) bool {
+	return slices.ContainsFunc(x.Inline, func(q document) bool { return q.Name == p.Name && same(q.Text, p.Document) })
 }
 
-// iamTags are tags in the order of their keys, with the mark of what podid
-// made: only that is taken back when an answer was lost.
-func iamTags(tags map[string]string) []iamtypes.Tag {
+// marked are tags with the mark of what podid made: only that is taken back
+// when an answer was lost.
+func marked(tags map[string]string) map[string]string {
 	all := maps.Clone(tags)
 	if all == nil {
 		all = map[string]string{}
 	}
 	all[setup.TagCreatedBy] = setup.CreatedBy
-	var out []iamtypes.Tag
-	for _, k := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, iamtypes.Tag{Key: aws.String(k), Value: aws.String(all[k])})
-	}
-	return out
-}
-
-// decoded undoes the URL encoding of documents in IAM's answers.
-func decoded(s *string) (string, error) {
-	text, err := url.PathUnescape(aws.ToString(s))
-	if err != nil {
-		return "", fmt.Errorf("decode document: %w", err)
-	}
-	return text, nil
+	return all
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"podid/internal/cli/clients"
+	"podid/internal/cli/setup"
 	"podid/internal/cli/undofile"
 )
 
@@ -80,11 +81,11 @@ func (l *Line) run(ctx context.Context, c *clients.Clients, j *undofile.File) er
 // a fault of the service leave that open.
 func unchanged(err error) bool {
 	var before *notMade
-	var half *leftBehind
+	var undone *setup.Undone
 	var answer *awshttp.ResponseError
 	switch {
-	case errors.As(err, &half):
-		return false
+	case errors.As(err, &undone):
+		return len(undone.Left) == 0
 	case errors.As(err, &before):
 		return true
 	}

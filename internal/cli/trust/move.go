@@ -27,11 +27,11 @@ type Moved struct {
 // Rewrite makes of a role's trust policy one for pods of the new cluster.
 // Statements for pods keep all their conditions; in those on account and
 // cluster the new ones take the place of the old. It widens nothing: a pattern
-// becomes the one cluster, a value that names another cluster stays and
-// matches nothing here, and statements that let in others than pods are
+// becomes the one cluster, a value that names another cluster stays, and statements that let in others than pods are
 // dropped, since their principals are somebody else's in another account. What
-// cannot be moved without a guess is refused: NotPrincipal, and patterns where
-// a narrower one would let in more (Deny, negated operators).
+// cannot be moved without a guess is refused: NotPrincipal, policy
+// variables, and patterns of Deny and of negated operators that do not say the
+// same of both clusters.
 func Rewrite(document string, m Move) (*Moved, error) {
 	doc, err := parse(document)
 	if err != nil {
@@ -149,19 +149,35 @@ func (r *mover) values(operator string, key member, allow bool) error {
 			case strings.Contains(old, "${"):
 				return fmt.Errorf("%s %s: a policy variable cannot be moved", key.name, old)
 			case old == from:
-				*v = *text(to)
-				r.note("%s %s is now %s", key.name, old, to)
+				r.replace(key.name, v, old, to)
 			case !isPattern(operator, old):
 				r.note("%s keeps %s, which is not what is imported", key.name, old)
-			case !allow || !positive(operator):
-				return fmt.Errorf("%s %s: the pattern of a Deny or of %s cannot be moved", key.name, old, operator)
-			case matches(operator, old, from):
-				*v = *text(to)
-				r.note("%s %s is now %s", key.name, old, to)
 			default:
-				r.note("%s keeps %s, which does not match what is imported", key.name, old)
+				if err := r.pattern(operator, key.name, v, old, allow); err != nil {
+					return err
+				}
 			}
 		}
+	}
+	return nil
+}
+
+func (r *mover) replace(key string, v *node, old, to string) {
+	*v = *text(to)
+	r.note("%s %s is now %s", key, old, to)
+}
+
+// pattern rewrites a pattern where that narrows what is let in. Elsewhere it
+// may stay if it says the same of both clusters.
+func (r *mover) pattern(operator, key string, v *node, old string, allow bool) error {
+	from, to := r.pair(key)
+	switch was, is := matches(operator, old, from), matches(operator, old, to); {
+	case was && allow && positive(operator):
+		r.replace(key, v, old, to)
+	case !was && !is:
+		r.note("%s keeps %s, which does not match what is imported", key, old)
+	case was != is:
+		return fmt.Errorf("%s %s: the pattern does not say the same of %s, and another would be a guess", key, old, to)
 	}
 	return nil
 }
@@ -193,6 +209,9 @@ func isPattern(operator, value string) bool {
 func matches(operator, pattern, value string) bool {
 	if !strings.HasPrefix(strings.ToLower(operator), "arn") {
 		return glob(pattern, value)
+	}
+	if pattern == "*" {
+		return true
 	}
 	p, v := strings.SplitN(pattern, ":", arnParts), strings.SplitN(value, ":", arnParts)
 	if len(p) != arnParts || len(v) != arnParts {

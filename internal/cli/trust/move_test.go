@@ -142,9 +142,10 @@ func TestRewriteRefuses(t *testing.T) {
 		"no statement":       {`{}`, "it has no Statement"},
 		"NotPrincipal":       {doc(`{"Effect":"Deny","NotPrincipal":{"Service":"x"}}`), "trust statement 1: NotPrincipal cannot be moved"},
 		"no principal":       {doc(`{"Effect":"Allow"}`), "trust statement 1: it has no Principal"},
-		"a denied pattern":   {doc(`{"Effect":"Deny","Principal":"*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:eks:*:444455556666:cluster/*"}}}`), "the pattern of a Deny or of ArnLike cannot be moved"},
-		"a negated pattern":  {doc(podsWhen(`{"ArnNotLike":{"aws:SourceArn":"arn:aws:eks:*:444455556666:cluster/*"}}`)), "the pattern of a Deny or of ArnNotLike cannot be moved"},
-		"an optional one":    {doc(podsWhen(`{"ArnLikeIfExists":{"aws:SourceArn":"*"}}`)), "cannot be moved"},
+		"a denied pattern":   {doc(`{"Effect":"Deny","Principal":"*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:eks:*:444455556666:cluster/*"}}}`), "the pattern does not say the same of " + first},
+		"a negated pattern":  {doc(podsWhen(`{"ArnNotLike":{"aws:SourceArn":"arn:aws:eks:*:444455556666:cluster/*"}}`)), "the pattern does not say the same of " + first},
+		"an optional one":    {doc(podsWhen(`{"ArnLikeIfExists":{"aws:SourceArn":"arn:aws:eks:*:444455556666:cluster/*"}}`)), "does not say the same"},
+		"one for here only":  {doc(podsWhen(`{"ArnLike":{"aws:SourceArn":"arn:aws:eks:*:*:cluster/my-*"}}`)), "does not say the same"},
 		"a variable":         {doc(podsWhen(`{"StringEquals":{"aws:SourceAccount":"${aws:PrincipalAccount}"}}`)), "a policy variable cannot be moved"},
 		"too deeply nested":  {strings.Repeat("[", 100), "read policy"},
 		"no object at all":   {`[]`, "it has no Statement"},
@@ -179,7 +180,7 @@ func TestGlob(t *testing.T) {
 			t.Errorf("glob(%q, %q) = %v", tc.pattern, tc.s, got)
 		}
 	}
-	if matches("ArnLike", "arn:aws:*", first) || !matches("StringLike", "arn:aws:*", first) || !matches("ArnEquals", "arn:aws:eks:*:111122223333:*", first) {
+	if matches("ArnLike", "arn:aws:*", first) || !matches("StringLike", "arn:aws:*", first) || !matches("ArnEquals", "arn:aws:eks:*:111122223333:*", first) || !matches("ArnLike", "*", first) {
 		t.Error("ARNs are compared part by part, texts as a whole")
 	}
 }

@@ -10,13 +10,10 @@ package live
 import (
 	"context"
 	"fmt"
-	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"podid/internal/cli/clients"
 	"podid/internal/cli/ekssource"
@@ -87,45 +84,23 @@ func fetchRole(ctx context.Context, c *clients.Clients, arn string) (*ekssource.
 	if role.PermissionsBoundary != nil {
 		out.BoundaryARN = aws.ToString(role.PermissionsBoundary.PermissionsBoundaryArn)
 	}
-	out.Tags = tags(role.Tags)
-	for _, name := range role.Inline {
-		got, err := c.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: &out.Name, PolicyName: &name})
-		if err != nil {
-			if err := unread(&out.Missing, "inline policy "+name, err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		text, err := url.PathUnescape(aws.ToString(got.PolicyDocument))
-		if err != nil {
-			return nil, fmt.Errorf("decode inline policy %s of role %s: %w", name, out.Name, err)
-		}
-		out.Inline = append(out.Inline, ekssource.Document{Name: name, Text: text})
+	out.Tags = setup.TagMap(role.Tags)
+	inline, err := setup.InlinePolicies(ctx, c, role)
+	if err != nil {
+		return out, unread(&out.Missing, "inline policies of role "+out.Name, err)
+	}
+	for _, p := range inline {
+		out.Inline = append(out.Inline, ekssource.Document{Name: p.Name, Text: p.Document})
 	}
 	return out, nil
 }
 
 func fetchPolicy(ctx context.Context, c *clients.Clients, arn string) (*ekssource.Policy, error) {
 	out := &ekssource.Policy{ARN: arn, Name: ekssource.NameOf(arn), Path: ekssource.PathOf(arn)}
-	about, err := c.IAM.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: &arn})
+	about, err := setup.DescribePolicy(ctx, c, arn)
 	if err != nil {
 		return out, unread(&out.Missing, "policy "+arn, err)
 	}
-	out.Description, out.Tags = aws.ToString(about.Policy.Description), tags(about.Policy.Tags)
-	version, err := c.IAM.GetPolicyVersion(ctx, &iam.GetPolicyVersionInput{PolicyArn: &arn, VersionId: about.Policy.DefaultVersionId})
-	if err != nil {
-		return out, unread(&out.Missing, "version "+aws.ToString(about.Policy.DefaultVersionId)+" of policy "+arn, err)
-	}
-	if out.Document, err = url.PathUnescape(aws.ToString(version.PolicyVersion.Document)); err != nil {
-		return nil, fmt.Errorf("decode policy %s: %w", arn, err)
-	}
+	out.Description, out.Document, out.Tags = aws.ToString(about.Description), about.Document, setup.TagMap(about.Tags)
 	return out, nil
-}
-
-func tags(list []iamtypes.Tag) map[string]string {
-	out := map[string]string{}
-	for _, t := range list {
-		out[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	return out
 }
