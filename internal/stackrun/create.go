@@ -55,7 +55,7 @@ func (m *Manager) CreateStack(ctx context.Context, caller iam.Caller, in CreateI
 		return "", err
 	}
 	r := &run{m: m, token: in.Token, secrets: d.secrets, resources: map[string]*Resource{}}
-	if r.who, err = m.actor(ctx, v, caller, in.RoleARN, id); err != nil {
+	if r.actor, err = m.actor(ctx, v, caller, in.RoleARN, id); err != nil {
 		return "", err
 	}
 	rec := &Record{

@@ -41,7 +41,7 @@ func (m *Manager) DeleteStack(ctx context.Context, caller iam.Caller, in DeleteI
 	if role == "" {
 		role = judged.good().RoleARN
 	}
-	if r.who, err = m.actor(ctx, v, caller, role, judged.ID); err != nil {
+	if r.actor, err = m.actor(ctx, v, caller, role, judged.ID); err != nil {
 		return err
 	}
 	r.secrets = m.knownSecrets(v, judged)

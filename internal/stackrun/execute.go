@@ -59,7 +59,7 @@ func (m *Manager) executeCreate(ctx context.Context, caller iam.Caller, v *store
 		onFailure = onFailureNothing
 	}
 	r := &run{token: in.Token, secrets: d.secrets}
-	if r.who, err = m.actor(ctx, v, caller, d.version.RoleARN, rec.ID); err != nil {
+	if r.actor, err = m.actor(ctx, v, caller, d.version.RoleARN, rec.ID); err != nil {
 		return err
 	}
 	err = m.take(ctx, rec, r, inState(rec.ID, "created", ReviewInProgress), func(tx *store.Tx, n *Record) error {

@@ -259,6 +259,36 @@ func TestRoleARNRefused(t *testing.T) {
 	h.said("pods", "", "User: arn:aws:sts::111122223333:assumed-role/weak/AWSCloudFormation is not authorized to perform: iam:CreateRole")
 }
 
+// A policy may allow what stacks do, and not the same done by hand.
+func TestCalledVia(t *testing.T) {
+	h := newHouse(t)
+	h.role("deployer", cfnTrust, strings.Replace(allowAll, `"Resource"`, `"Condition":{"Bool":{"aws:ViaAWSService":"true"}},"Resource"`, 1))
+	before := h.world()
+	for name, condition := range map[string]string{
+		"via":   `{"ForAnyValue:StringEquals":{"aws:CalledVia":"cloudformation.amazonaws.com"}}`,
+		"first": `{"StringEquals":{"aws:CalledViaFirst":"cloudformation.amazonaws.com","aws:CalledViaLast":"cloudformation.amazonaws.com"}}`,
+		"any":   `{"Bool":{"aws:ViaAWSService":"true"}}`,
+	} {
+		u := h.user(name, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudformation:*","iam:PassRole"],"Resource":"*"},{"Effect":"Allow","Action":["iam:*","eks:*"],"Resource":"*","Condition":`+condition+`}]}`)
+		_, err := h.IAM.CreateRole(ctx, u, iam.CreateRoleInput{Name: "x", Trust: trust})
+		refused(t, err, fault.AccessDenied, "iam:CreateRole")
+		if _, err := h.CreateStack(ctx, u, input(name, podRole)); err != nil {
+			t.Fatal(err)
+		}
+		h.status(name, stackrun.CreateComplete)
+		if err := h.DeleteStack(ctx, u, stackrun.DeleteInput{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		h.want(name, before...)
+		in := input(name, podRole)
+		in.RoleARN = deployARN
+		if _, err := h.CreateStack(ctx, u, in); err != nil {
+			t.Fatal(err)
+		}
+		h.status(name, stackrun.RollbackComplete) // the role asks for itself
+	}
+}
+
 // Stacks are judged by their tags, and new ones by those of the request.
 func TestTagsDecide(t *testing.T) {
 	h := newHouse(t)

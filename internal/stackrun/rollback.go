@@ -40,7 +40,7 @@ func (m *Manager) ContinueUpdateRollback(ctx context.Context, caller iam.Caller,
 		role = judged.good().RoleARN
 	}
 	r := &run{token: in.Token, secrets: m.knownSecrets(v, judged)}
-	if r.who, err = m.actor(ctx, v, caller, role, judged.ID); err != nil {
+	if r.actor, err = m.actor(ctx, v, caller, role, judged.ID); err != nil {
 		return err
 	}
 	return m.takeBack(ctx, judged, r, UpdateRollbackFailed, in.Skip)

@@ -13,7 +13,6 @@ import (
 
 	"podid/internal/cluster"
 	"podid/internal/fault"
-	"podid/internal/iam"
 	"podid/internal/stack"
 	"podid/internal/store"
 )
@@ -39,7 +38,7 @@ var errStopped = errors.New("the work on the stack has stopped")
 // A run is a verb at work on a stack. It holds the record's lease.
 type run struct {
 	m       *Manager
-	who     iam.Caller
+	actor   actor
 	token   string
 	secrets []string // values that reasons must not show
 
@@ -364,7 +363,10 @@ func (r *run) act(ctx context.Context, id string, s slot, a *action) error {
 	j := &journal{Store: r.m.Store, r: r, guard: a.guard, entry: e}
 	im, as := *r.m.IAM, *r.m.Associations
 	im.Store, as.Store = j, j
-	if err := a.do(ctx, &worker{iam: &im, associations: &as, who: r.who}); err != nil {
+	if r.actor.via {
+		im.Authz, as.Authz = via{im.Authz}, via{as.Authz}
+	}
+	if err := a.do(ctx, &worker{iam: &im, associations: &as, who: r.actor.who}); err != nil {
 		return err
 	}
 	if j.out == nil { // the verb had nothing to write

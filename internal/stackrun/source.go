@@ -4,7 +4,6 @@
 package stackrun
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -15,10 +14,8 @@ import (
 	"podid/internal/arn"
 	"podid/internal/fault"
 	"podid/internal/iam"
-	"podid/internal/policy"
 	"podid/internal/stack"
 	"podid/internal/store"
-	"podid/internal/sts"
 )
 
 var tagRE = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+@-]*$`)
@@ -312,47 +309,4 @@ func withTags(own []stack.Tag, tags []iam.Tag, fold bool) []stack.Tag {
 		}
 	}
 	return out
-}
-
-// pass asks whether the caller may give the role to CloudFormation.
-func (m *Manager) pass(ctx context.Context, caller iam.Caller, roleARN string) error {
-	if roleARN == "" {
-		return nil
-	}
-	role, err := arn.ParseRole(roleARN)
-	if err != nil {
-		return invalid("role-arn", "Role %.256s is invalid or cannot be assumed", roleARN)
-	}
-	if role.Account != m.Account || role.Partition != m.Partition {
-		return fault.New(fault.AccessDenied, "Cross-account pass role is not allowed.").WithReason("cross-account-role")
-	}
-	return m.Authz.Authorize(ctx, caller, iam.Query{Action: "iam:PassRole", Resource: roleARN, Keys: []iam.ConditionKey{
-		{Name: "iam:PassedToService", Values: []string{Service}},
-	}})
-}
-
-// actor is who the stack's actions are done as: the caller, or a session of
-// the role, whose trust policy has to let CloudFormation in.
-func (m *Manager) actor(ctx context.Context, r store.Reader, caller iam.Caller, roleARN, stackID string) (iam.Caller, error) {
-	if roleARN == "" {
-		return caller, nil
-	}
-	refused := invalid("role-not-assumed", "Role %.256s is invalid or cannot be assumed", roleARN)
-	role, ok := iam.RoleByARN(r, roleARN)
-	if !ok || role.Account != m.Account {
-		return iam.Caller{}, refused
-	}
-	g := &sts.Grant{
-		Caller:    iam.Caller{Kind: iam.CallerService, Partition: m.Partition, Account: m.Account, ARN: Service, Service: Service},
-		Principal: policy.ServicePrincipal(Service), Role: role, SessionName: "AWSCloudFormation", Duration: sts.DefaultDuration,
-		SourceAccount: m.Account, SourceARN: stackID,
-	}
-	if err := m.Sessions.Permit(ctx, r, g); err != nil {
-		if fault.Is(err, fault.AccessDenied) {
-			return iam.Caller{}, refused.Because(err)
-		}
-		return iam.Caller{}, err
-	}
-	s := m.Sessions.NewSession(g)
-	return iam.Caller{Kind: iam.CallerSession, Partition: m.Partition, Account: m.Account, ARN: s.ARN(), UserID: s.AssumedRoleID(), Role: role, Session: s}, nil
 }

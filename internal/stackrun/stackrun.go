@@ -4,8 +4,9 @@
 // Package stackrun owns CloudFormation's stacks: their records, events and
 // change sets, and the verbs that turn templates into IAM resources and pod
 // identity associations. Each resource is made, changed and removed by the
-// verbs of packages iam and association as the caller (or as the stack's
-// role), who is asked for every one of them, on rollback and deletion too.
+// verbs of packages iam and association as the caller, called via
+// CloudFormation (or as the stack's role), who is asked for every one of them,
+// on rollback and deletion too.
 //
 // A verb is done when it returns: the stack's status is final by then. Every
 // action on a resource commits in one transaction with the stack's record of

@@ -109,12 +109,12 @@ type update struct {
 // run takes back what an update before has left, and then does this one.
 func (u *update) run(ctx context.Context, v *store.View, judged *Record) error {
 	m := u.m
-	who, err := m.actor(ctx, v, u.caller, u.draft.version.RoleARN, judged.ID)
+	as, err := m.actor(ctx, v, u.caller, u.draft.version.RoleARN, judged.ID)
 	if err != nil {
 		return err
 	}
 	if s, _ := judged.shown(m.now()); s == UpdateFailed && judged.Was != nil {
-		back := &run{who: who, token: u.token, secrets: append(m.knownSecrets(v, judged), u.draft.secrets...)}
+		back := &run{actor: as, token: u.token, secrets: append(m.knownSecrets(v, judged), u.draft.secrets...)}
 		if err := m.takeBack(ctx, judged, back, UpdateFailed, nil); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (u *update) run(ctx context.Context, v *store.View, judged *Record) error {
 		}
 		judged = back.rec
 	}
-	r := &run{who: who, token: u.token, secrets: append(m.knownSecrets(v, judged), u.draft.secrets...)}
+	r := &run{actor: as, token: u.token, secrets: append(m.knownSecrets(v, judged), u.draft.secrets...)}
 	err = m.take(ctx, judged, r, inState(judged.ID, "updated", updatableStates()...), func(tx *store.Tx, n *Record) error {
 		if n.Change != judged.Change {
 			return cluster.ChangedMeanwhile("stack")
