@@ -103,12 +103,13 @@ func Named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
 func named(r store.Reader, s store.Scope, name string) (*Cluster, error) {
 	c, ok := Clusters.Get(r, s, name)
 	if !ok {
-		return nil, unknown(name)
+		return nil, Unknown(name)
 	}
 	return c, nil
 }
 
-func unknown(name string) error {
+// Unknown is the refusal of a name that no cluster has, in the words of EKS.
+func Unknown(name string) error {
 	return fault.New(fault.NotFound, "No cluster found for name: %.100s.", name).WithReason("cluster-not-found")
 }
 
@@ -208,7 +209,7 @@ func (m *Manager) read(ctx context.Context, caller iam.Caller, action, name stri
 		return nil, err
 	}
 	if c == nil {
-		return nil, unknown(name)
+		return nil, Unknown(name)
 	}
 	return c, nil
 }
@@ -249,7 +250,7 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 		return nil, err
 	}
 	if was == nil {
-		return nil, unknown(in.Name)
+		return nil, Unknown(in.Name)
 	}
 	if in.Issuer != nil || in.JWKS != nil || in.FetchKeys || in.Discover != nil {
 		if err := was.CheckActive(); err != nil {

@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -176,31 +174,11 @@ func (b *breakable) Write(p []byte) (int, error) {
 // and all is well again when the sink is.
 func TestAuditUnwritable(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	metrics := freeAddress(t)
 	clk, sink := &clock{}, &breakable{}
 	w := newWorld(t, controlplanetest.Options{Now: clk.now, Stdout: sink, Settings: map[string]string{"PODID_AUDIT_LOG": "stdout", "PODID_METRICS_ADDRESS": metrics}})
 	dropped := func() string {
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Get("http://" + metrics + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
-			if rest, ok := strings.CutPrefix(line, `podid_audit_events_dropped_total{event_source="eks-auth.amazonaws.com"} `); ok {
-				return strings.TrimSpace(rest)
-			}
-		}
-		return ""
+		return metric(t, metrics, `podid_audit_events_dropped_total{event_source="eks-auth.amazonaws.com"}`)
 	}
 	change := func() controlplanetest.Answer {
 		return rest(t, w.ControlPlane, w.Admin, "podid", http.MethodPatch, "/podid/v1/clusters/my-cluster", object{"version": "1.34"})

@@ -360,14 +360,7 @@ func TestAWSIssuerAway(t *testing.T) {
 // TestWebIdentityIssuer: no credentials of the upstream's are anywhere; it
 // reads podid's keys and takes podid's tokens.
 func TestWebIdentityIssuer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	base := "https://localhost:" + port + "/oidc"
 	p := &pair{log: &buffer{}, up: controlplanetest.Start(t, controlplanetest.Options{Settings: map[string]string{"PODID_ALLOW_ISSUER_CIDR": "127.0.0.0/8,::1/128"}})}

@@ -83,12 +83,13 @@ type ControlPlane struct {
 
 	background context.CancelFunc
 	group      *errgroup.Group
+	closing    chan struct{} // closed when Run is asked to end: who waits for news waits no longer
 }
 
 // Open opens the store, makes the account if there is none, and binds the
 // listener. After it, one of Run and Close has to be called.
 func Open(ctx context.Context, cfg Config) (*ControlPlane, error) {
-	cp := &ControlPlane{cfg: cfg, registry: prometheus.NewRegistry()}
+	cp := &ControlPlane{cfg: cfg, registry: prometheus.NewRegistry(), closing: make(chan struct{})}
 	cp.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := cp.open(ctx); err != nil {
 		return nil, errors.Join(err, cp.Close())
@@ -174,7 +175,12 @@ func (cp *ControlPlane) Account() *account.Account { return cp.account }
 // and closes the store. It returns nil after a stop that was asked for.
 func (cp *ControlPlane) Run(ctx context.Context) error {
 	g, serving := errgroup.WithContext(ctx)
-	g.Go(func() error { return cp.server.Run(serving) })
+	context.AfterFunc(serving, func() { close(cp.closing) })
+	served := make(chan struct{})
+	g.Go(func() error {
+		defer close(served)
+		return cp.server.Run(serving)
+	})
 	g.Go(func() error {
 		return cp.svc.ring.Run(serving, func(err error) { cp.cfg.Log.Error("session keys", "err", err) })
 	})
@@ -197,7 +203,7 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 				err = errors.New("the store's follower ended")
 			}
 			return err
-		case <-serving.Done():
+		case <-served: // requests that were there at the end have needed the store
 			cp.writeLastUsed(ctx)
 			cp.background()
 			return <-done

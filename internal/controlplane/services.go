@@ -26,6 +26,7 @@ import (
 	"podid/internal/authz"
 	"podid/internal/cluster"
 	"podid/internal/exchange"
+	"podid/internal/feed"
 	"podid/internal/iam"
 	"podid/internal/issuer"
 	"podid/internal/issuer/awssts"
@@ -68,6 +69,7 @@ type shared struct {
 	observe   func(service, operation, code string, status int, took time.Duration)
 	awssts    *awssts.Issuer
 	tokenKeys *webidentity.Provider
+	closing   chan struct{} // closed when Run is asked to end
 }
 
 // services are the verbs of one account and the handlers on them.
@@ -85,6 +87,7 @@ type services struct {
 	stacks       *stackrun.Manager
 	sts          *sts.Service
 	exchange     *exchange.Service
+	feed         *feed.Service
 	pages        restjson.Pages
 	tokens       *tokenRoute
 	settings     routeSettings
@@ -97,7 +100,7 @@ type routeSettings struct{ partition, account, region string }
 func (cp *ControlPlane) build() (*shared, error) {
 	s, acct := cp.cfg.Settings, cp.account
 	now, rand := cp.cfg.Now, cp.cfg.Rand
-	v := &shared{seals: sealer{cp.root, rand}, ring: cp.ring(acct.ID), policies: policy.NewCache(policyCache)}
+	v := &shared{seals: sealer{cp.root, rand}, ring: cp.ring(acct.ID), policies: policy.NewCache(policyCache), closing: cp.closing}
 	v.messages = &authmsg.Codec{Sealer: v.seals, Now: now}
 	var err error
 	v.fetcher, err = jwks.New(jwks.Options{AllowedPrefixes: s.AllowIssuerCIDRs, JWKSOrigins: s.AllowJWKSOrigins})
@@ -173,6 +176,10 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 		Store: cp.db, Authz: v.authz, Keys: v.keys, Issuer: issues, Checker: v.authz, Now: now, Rand: rand, MaxLife: s.TokenMaxLife,
 		Scope: scope, Partition: acct.Partition,
 	}
+	v.feed = &feed.Service{
+		Rights:  cluster.Rights{Store: cp.db, Authz: v.authz, Partition: acct.Partition, Account: acct.ID, Region: acct.Region},
+		Closing: v.closing,
+	}
 	if cp.cfg.Tokens != nil {
 		v.tokens = &tokenRoute{issuer: cp.cfg.Tokens, authz: v.authz, settings: v.settings}
 		if acct.ID != cp.account.ID {
@@ -193,7 +200,7 @@ func (v *services) routes() []restjson.Route {
 	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers, Revocations: v.revocations, Policies: v.iam}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
-	out = append(out, podidapi.ReviewTokenRoute(v.access))
+	out = append(out, podidapi.ReviewTokenRoute(v.access), podidapi.FeedRoute(v.feed))
 	out = append(out, (&eksapi.Access{Entries: v.access, Pages: v.pages, Account: set.account, Region: set.region}).Routes()...)
 	if v.tokens != nil {
 		out = append(out, v.tokens.route())

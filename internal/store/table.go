@@ -77,6 +77,10 @@ func (t *Table[T]) Get(r Reader, s Scope, id string) (*T, bool) {
 	return v.(*T), true
 }
 
+// Revision returns the store's revision of a record's last change, or 0 where
+// there is none.
+func (t *Table[T]) Revision(v *View, s Scope, id string) int64 { return v.revision(t.key(s, id)) }
+
 // List walks the records whose id begins with prefix, in the order of their
 // ids, beginning after the id given (empty: at the first). In a Tx the whole
 // prefix counts as read: a record added to it by another is a lost race.
