@@ -80,8 +80,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	}
 	text(&o.cluster, "cluster-name", "c", "", "name of this cluster in EKS Auth (required)")
 	text(&o.region, "region", "", "", "region that calls are signed for (required)")
-	text(&o.endpoint, "endpoint", "", "", "EKS Auth endpoint")
-	text(&o.stsEndpoint, "sts-endpoint", "", "", "STS endpoint, for the node role")
+	text(&o.endpoint, "endpoint", "", "", "EKS Auth endpoint; several of one control plane, separated by commas, the preferred first")
+	text(&o.stsEndpoint, "sts-endpoint", "", "", "STS endpoint or endpoints, for the node role")
 	text(&o.caFile, "ca-file", "", "", "PEM file of the only CAs to trust at both endpoints")
 	f.BoolVar(&o.allowHTTP, "allow-http-endpoint", false, "permit http:// endpoints that are not loopback; tokens and keys then travel readable")
 	text(&o.nodeRole, "node-role-arn", "", "", "role that the agent itself assumes")

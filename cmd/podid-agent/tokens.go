@@ -102,8 +102,12 @@ func (o *options) tokenConfig(identity aws.CredentialsProvider, roots *x509.Cert
 		}
 		cfg.Source = source
 	case o.tokens.source == sourceControlPlane:
+		endpoints, err := eksauthclient.ParseEndpoints(o.endpoint, o.allowHTTP)
+		if err != nil {
+			return podtoken.Config{}, err
+		}
 		cfg.Source = podtoken.ControlPlane{
-			Endpoint: o.endpoint, Cluster: o.cluster, Region: o.region, Credentials: identity,
+			Endpoints: endpoints.All(), Cluster: o.cluster, Region: o.region, Credentials: identity,
 			HTTP: eksauthclient.NewHTTPClient(roots), Now: time.Now,
 		}
 	default:

@@ -55,7 +55,8 @@ type Doer interface {
 // Config describes the EKS Auth endpoint and the caller. Cluster, Region, Endpoint and Credentials are required; zero
 // durations and counts mean the defaults above.
 type Config struct {
-	// Endpoint is the base URL, for example https://eks-auth.eu-west-1.api.aws; a path prefix is kept.
+	// Endpoint is the base URL, for example https://eks-auth.eu-west-1.api.aws; a path prefix is kept. Several, separated
+	// by commas, are tried in the manner of Endpoints.
 	Endpoint string
 	// AllowPlainHTTP permits an http endpoint that is not loopback. Pod tokens and secret keys then travel readable.
 	AllowPlainHTTP bool
@@ -83,9 +84,10 @@ type Config struct {
 
 // Client makes the call. It is safe for concurrent use and has no goroutine of its own.
 type Client struct {
-	cfg    Config
-	url    string
-	signer *v4.Signer
+	cfg       Config
+	endpoints *Endpoints
+	urls      []string // of the call, at each endpoint
+	signer    *v4.Signer
 }
 
 // New checks the configuration, reports every problem of it at once, and returns a client.
@@ -103,7 +105,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.AttemptTimeout < 0 || cfg.TotalTimeout < 0 || cfg.MaxAttempts < 0 {
 		problems = append(problems, errors.New("time-outs and attempts must not be negative"))
 	}
-	base, err := ParseEndpoint(cfg.Endpoint, cfg.AllowPlainHTTP)
+	endpoints, err := ParseEndpoints(cfg.Endpoint, cfg.AllowPlainHTTP)
 	if err != nil {
 		problems = append(problems, err)
 	}
@@ -111,11 +113,11 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.Join(problems...)
 	}
 	cfg.setDefaults()
-	return &Client{
-		cfg:    cfg,
-		url:    base.JoinPath("clusters", url.PathEscape(cfg.Cluster), "assume-role-for-pod-identity").String(),
-		signer: v4.NewSigner(),
-	}, nil
+	c := &Client{cfg: cfg, endpoints: endpoints, signer: v4.NewSigner()}
+	for _, base := range endpoints.All() {
+		c.urls = append(c.urls, base.JoinPath("clusters", url.PathEscape(cfg.Cluster), "assume-role-for-pod-identity").String())
+	}
+	return c, nil
 }
 
 // AssumeRoleForPodIdentity exchanges a pod's service account token for a session of the role associated with the pod's
@@ -153,37 +155,53 @@ func (c *Client) try(ctx context.Context, body []byte, attempt int) (*Session, e
 	if err != nil {
 		return nil, &IdentityError{Err: err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	attemptCtx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
 	defer cancel()
-	req, err := c.sign(ctx, creds, body, attempt)
+	start := c.cfg.Now()
+	n, _ := c.endpoints.Pick(start)
+	req, err := c.sign(attemptCtx, creds, c.urls[n], body, attempt)
 	if err != nil {
 		return nil, err
 	}
-	start := c.cfg.Now()
+	status, answer, err := c.send(req)
+	if ctx.Err() == nil || err == nil { // a caller that stopped waiting says nothing about the endpoint
+		c.endpoints.Report(n, err == nil && status < 500, c.cfg.Now())
+	}
+	c.observe(status, start)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(answer.body) > maxAnswerBytes:
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrBadAnswer, maxAnswerBytes)
+	case status != http.StatusOK:
+		return nil, decodeError(answer.resp, answer.body)
+	}
+	return decodeSession(answer.body)
+}
+
+// answered is a response that was read to its end, or to the limit.
+type answered struct {
+	resp *http.Response
+	body []byte
+}
+
+// send makes the request; the status is 0 when there was no whole answer.
+func (c *Client) send(req *http.Request) (int, answered, error) {
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
-		c.observe(0, start)
-		return nil, unreachable(err)
+		return 0, answered{}, unreachable(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // a body that was read whole has nothing left to report
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil {
-		c.observe(0, start)
-		return nil, unreachable(err)
+		return 0, answered{}, unreachable(err)
 	}
-	c.observe(resp.StatusCode, start)
-	if len(answer) > maxAnswerBytes {
-		return nil, fmt.Errorf("%w: longer than %d bytes", ErrBadAnswer, maxAnswerBytes)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, decodeError(resp, answer)
-	}
-	return decodeSession(answer)
+	return resp.StatusCode, answered{resp, answer}, nil
 }
 
 // sign builds the request anew for each try: the credentials may have been renewed since, and the date has moved.
-func (c *Client) sign(ctx context.Context, creds aws.Credentials, body []byte, attempt int) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+func (c *Client) sign(ctx context.Context, creds aws.Credentials, address string, body []byte, attempt int) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
 	}

@@ -54,7 +54,7 @@ type WebIdentityConfig struct {
 	TokenFile string
 	// SessionName is what audit shows, normally the node's name; characters that STS refuses become '-'.
 	SessionName string
-	// Endpoint is the base URL of STS.
+	// Endpoint is the base URL of STS, or several, separated by commas, in the manner of eksauthclient.Endpoints.
 	Endpoint       string
 	AllowPlainHTTP bool
 	// HTTP sends the calls; nil means eksauthclient.NewHTTPClient(nil).
@@ -65,8 +65,8 @@ type WebIdentityConfig struct {
 
 // webIdentity is an aws.CredentialsProvider to stand behind an aws.CredentialsCache.
 type webIdentity struct {
-	cfg WebIdentityConfig
-	url string
+	cfg       WebIdentityConfig
+	endpoints *eksauthclient.Endpoints
 
 	mu      sync.Mutex
 	expires time.Time // the true end of the last session
@@ -82,7 +82,7 @@ func NewWebIdentity(cfg WebIdentityConfig) (*aws.CredentialsCache, error) {
 	if cfg.TokenFile == "" {
 		problems = append(problems, errors.New("node token file is empty: the node role needs a token to be assumed with"))
 	}
-	base, err := eksauthclient.ParseEndpoint(cfg.Endpoint, cfg.AllowPlainHTTP)
+	endpoints, err := eksauthclient.ParseEndpoints(cfg.Endpoint, cfg.AllowPlainHTTP)
 	if err != nil {
 		problems = append(problems, fmt.Errorf("STS %w", err))
 	}
@@ -96,7 +96,7 @@ func NewWebIdentity(cfg WebIdentityConfig) (*aws.CredentialsCache, error) {
 		cfg.Now = time.Now
 	}
 	cfg.SessionName = sessionName(cfg.SessionName)
-	p := &webIdentity{cfg: cfg, url: base.JoinPath("/").String()}
+	p := &webIdentity{cfg: cfg, endpoints: endpoints}
 	return aws.NewCredentialsCache(p, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = renewBefore }), nil
 }
 
@@ -110,7 +110,9 @@ func (p *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		if err != nil {
 			return aws.Credentials{}, err
 		}
-		creds, retry, err := p.exchange(ctx, token)
+		n, base := p.endpoints.Pick(p.cfg.Now())
+		creds, retry, err := p.exchange(ctx, base.JoinPath("/").String(), token)
+		p.endpoints.Report(n, err == nil || !retry, p.cfg.Now())
 		if err == nil {
 			p.mu.Lock()
 			p.expires = creds.Expires
@@ -148,7 +150,7 @@ func (p *webIdentity) HandleFailToRefresh(_ context.Context, last aws.Credential
 }
 
 // exchange makes the call once, and tells whether another try is worth it.
-func (p *webIdentity) exchange(ctx context.Context, token eksauthclient.Secret) (creds aws.Credentials, retry bool, err error) {
+func (p *webIdentity) exchange(ctx context.Context, address string, token eksauthclient.Secret) (creds aws.Credentials, retry bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	form := url.Values{
@@ -158,7 +160,7 @@ func (p *webIdentity) exchange(ctx context.Context, token eksauthclient.Secret) 
 		"RoleSessionName":  {p.cfg.SessionName},
 		"WebIdentityToken": {string(token)},
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return aws.Credentials{}, false, fmt.Errorf("build request: %w", err)
 	}

@@ -112,11 +112,12 @@ func (s *APIServer) String() string { return s.address }
 // ControlPlane is a source that asks podid's control plane for the cluster's record, which names the issuer too. The
 // agent's identity needs podid:DescribeCluster on the cluster.
 type ControlPlane struct {
-	// Endpoint is the base URL, as of EKS Auth; Cluster the name, Region that of the signature.
-	Endpoint, Cluster, Region string
-	Credentials               aws.CredentialsProvider
-	HTTP                      Doer
-	Now                       func() time.Time
+	// Endpoints are base URLs as of EKS Auth, tried one after the other; Cluster is the name, Region that of the signature.
+	Endpoints       []*url.URL
+	Cluster, Region string
+	Credentials     aws.CredentialsProvider
+	HTTP            Doer
+	Now             func() time.Time
 }
 
 // Keys implements Source.
@@ -125,10 +126,20 @@ func (s ControlPlane) Keys(ctx context.Context) (KeySet, error) {
 	if err != nil {
 		return KeySet{}, fmt.Errorf("fetch the agent's own credentials: %w", err)
 	}
-	address, err := url.JoinPath(s.Endpoint, "podid", "v1", "clusters", url.PathEscape(s.Cluster))
-	if err != nil {
-		return KeySet{}, fmt.Errorf("address of the cluster: %w", err)
+	err = errors.New("no endpoint of the control plane")
+	for _, base := range s.Endpoints {
+		var keys KeySet
+		if keys, err = s.ask(ctx, creds, base.JoinPath("podid", "v1", "clusters", url.PathEscape(s.Cluster)).String()); err == nil {
+			return keys, nil
+		}
 	}
+	return KeySet{}, err
+}
+
+// ask makes one call.
+func (s ControlPlane) ask(ctx context.Context, creds aws.Credentials, address string) (KeySet, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout/2)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return KeySet{}, fmt.Errorf("build request: %w", err)
@@ -154,7 +165,7 @@ func (s ControlPlane) Keys(ctx context.Context) (KeySet, error) {
 }
 
 // String implements Source.
-func (s ControlPlane) String() string { return "control plane " + s.Endpoint }
+func (s ControlPlane) String() string { return fmt.Sprint("control plane ", s.Endpoints) }
 
 // get returns the body of a 200.
 func get(client Doer, req *http.Request) ([]byte, error) {

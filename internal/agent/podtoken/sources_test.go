@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,8 +85,13 @@ func TestControlPlane(t *testing.T) {
 		_, _ = io.WriteString(w, body)
 	}))
 	defer srv.Close()
+	base, err := url.Parse(srv.URL + "/prefix/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	source := ControlPlane{
-		Endpoint: srv.URL + "/prefix/", Cluster: "my-cluster", Region: "eu-west-1", HTTP: srv.Client(), Now: time.Now,
+		Endpoints: []*url.URL{away, base}, Cluster: "my-cluster", Region: "eu-west-1", HTTP: srv.Client(), Now: time.Now,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "ASIANODE", SecretAccessKey: "hush"}, nil
 		}),
