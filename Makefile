@@ -22,7 +22,7 @@ LOADFLAGS ?=
 CONFORMANCEFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-clients conformance lint fuzz bench bench-e2e soak generate verify clean
+.PHONY: help build demo test test-clients conformance lint fuzz bench bench-e2e bench-agent soak generate verify clean
 
 ##@ Everyday
 
@@ -61,6 +61,9 @@ bench: ## Run the benchmarks with allocations (BENCH=regexp chooses, BENCHTIME=1
 
 bench-e2e: build ## Measure server and agent end to end beside an empty handler (LOADFLAGS=-check: fail over a bound)
 	go run ./test/load -podid $(BIN)/podid -agent $(BIN)/podid-agent $(LOADFLAGS)
+
+bench-agent: build ## Measure the agent by itself beside an empty handler: hits, memory, herd, backlog, outage
+	go run ./test/load -set agent -agent $(BIN)/podid-agent $(LOADFLAGS)
 
 soak: ## Issue and open 1,000,000 sessions in process and compare memory and disk before and after
 	CGO_ENABLED=0 go test -tags soak -run 'TestSoak$$' -v -timeout 30m ./internal/controlplane

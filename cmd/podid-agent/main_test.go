@@ -73,7 +73,7 @@ func TestUsage(t *testing.T) {
 		{"unknown flag", "server --cluster x", 2, []string{"unknown flag: --cluster"}},
 		{"argument", "version now", 2, []string{"takes no arguments"}},
 		{"bad verbosity", "-v loud initialize", 2, []string{"want panic, error, info or trace"}},
-		{"all problems at once", "server --max-cache-size -1 --max-service-qps 0 --max-attempts 0 --node-role-arn x --max-request-burst 0 -v loud --attempt-timeout 0s", 2, []string{
+		{"all problems at once", "server --max-cache-size -1 --max-service-qps 0 --max-attempts 0 --node-role-arn x --max-request-burst 0 -v loud --attempt-timeout -1s", 2, []string{
 			"--cluster-name is required", "--region is required", "--max-cache-size -1", "--max-service-qps 0", "--max-attempts 0", "want both or none", "--max-request-burst 0", "--verbosity", "--attempt-timeout",
 		}},
 		{"the agent's problems at once", "server -c a/b --region r --endpoint http://10.0.0.1 -b 0.0.0.0 --max-service-qps 1 --max-credential-retention-before-renewal 1s --total-timeout 1h", 2, []string{

@@ -100,10 +100,10 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.qps, "max-service-qps", credcache.DefaultRefreshQPS, "background renewals per second, the most urgent first")
 	f.IntVar(&o.requestRate, "max-request-rate", agent.DefaultRequestRate, "requests per second of one pod, above which the answer is 429; 0 means no limit")
 	f.IntVar(&o.burst, "max-request-burst", agent.DefaultBurst, "requests of one pod above the rate that are let through at once")
-	f.DurationVar(&o.attempt, "attempt-timeout", eksauthclient.DefaultAttemptTimeout, "time of one try at EKS Auth")
+	f.DurationVar(&o.attempt, "attempt-timeout", 0, "time of one try at EKS Auth (default 1s with several endpoints, else that of all tries)")
 	f.DurationVar(&o.total, "total-timeout", eksauthclient.DefaultTotalTimeout, "time of all tries together")
 	f.DurationVar(&o.wait, "wait-timeout", credcache.DefaultWaitTimeout, "time a pod waits for EKS Auth; the tries go on, for the pod's next request")
-	f.IntVar(&o.attempts, "max-attempts", eksauthclient.DefaultMaxAttempts, "tries at EKS Auth")
+	f.IntVar(&o.attempts, "max-attempts", eksauthclient.DefaultMaxAttempts, "tries at EKS Auth: of one that cannot be reached, or of several endpoints")
 	f.BoolVar(&o.setUpLink, "set-up-link", false, "do what initialize does first")
 	o.tokens.register(f, described)
 }
@@ -154,8 +154,8 @@ func (o *options) resolve(env lookup, given func(flag string) bool) error {
 	if o.attempts < 1 {
 		complain("--max-attempts %d: must be at least 1", o.attempts)
 	}
-	if o.attempt <= 0 || o.total <= 0 || o.wait <= 0 || o.renewFloor <= 0 || o.cacheBytes <= 0 || o.retention < 0 {
-		complain("--attempt-timeout, --total-timeout, --wait-timeout, --min-credential-age-before-renewal, --max-cache-bytes: must be positive; --max-credential-retention-before-renewal: not negative")
+	if o.attempt < 0 || o.total <= 0 || o.wait <= 0 || o.renewFloor <= 0 || o.cacheBytes <= 0 || o.retention < 0 {
+		complain("--total-timeout, --wait-timeout, --min-credential-age-before-renewal, --max-cache-bytes: must be positive; --attempt-timeout, --max-credential-retention-before-renewal: not negative")
 	}
 	return errors.Join(append(problems, o.tokens.check())...)
 }

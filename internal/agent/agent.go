@@ -276,7 +276,7 @@ func (a *Agent) bind(ctx context.Context, address string, handler http.Handler) 
 	return boundServer{listener: listener, http: &http.Server{
 		Handler:           handler,
 		ReadTimeout:       readTimeout,
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,

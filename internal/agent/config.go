@@ -33,10 +33,10 @@ const (
 	DefaultRequestRate = credcache.DefaultPodRate
 	DefaultBurst       = credcache.DefaultPodBurst
 
-	// headerTimeout bounds reading a request's header, so also a connection that never sends one.
-	headerTimeout = 5 * time.Second
-	// readTimeout bounds reading a request, writeTimeout writing its answer, idleTimeout a silent connection between two.
-	readTimeout  = 10 * time.Second
+	// readTimeout bounds reading a request, so also a connection that never sends one. Header and body share it: two
+	// bounds would arm a timer more for every request.
+	readTimeout = 5 * time.Second
+	// writeTimeout bounds writing the answer, idleTimeout a silent connection between two requests.
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 30 * time.Second
 	// stopTimeout is what requests under way get when the agent stops.

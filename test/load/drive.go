@@ -38,6 +38,7 @@ type request struct {
 type pool struct {
 	clients []*http.Client
 	proto   protocol
+	rate    int // requests a second, all clients together; 0: flat out
 }
 
 func newPool(n int, proto protocol) *pool {
@@ -88,6 +89,9 @@ func (p *pool) drive(ctx context.Context, target *process, base string, requests
 				if n >= len(requests) {
 					return
 				}
+				if errs[i] = p.turn(ctx, begin, n); errs[i] != nil {
+					return
+				}
 				at := time.Now()
 				if sizes[i], errs[i] = send(ctx, c, base, &requests[n]); errs[i] != nil {
 					return
@@ -107,6 +111,14 @@ func (p *pool) drive(ctx context.Context, target *process, base string, requests
 		requests: len(requests), wall: wall, cpu: after - before,
 		p50: took[len(took)/2], p99: took[len(took)*99/100], answer: slices.Max(sizes),
 	}, nil
+}
+
+// turn waits until request n is to be sent.
+func (p *pool) turn(ctx context.Context, begin time.Time, n int) error {
+	if p.rate == 0 {
+		return nil
+	}
+	return pause(ctx, time.Until(begin.Add(time.Duration(n)*time.Second/time.Duration(p.rate))))
 }
 
 // send sends one request and returns the size of the answer, which must be 200.

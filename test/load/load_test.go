@@ -63,6 +63,28 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
+// TestAgentSet makes the agent's figures once, on little work and with no bound.
+func TestAgentSet(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "podid-agent")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../../cmd/podid-agent")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	var out bytes.Buffer
+	args := []string{"-set", "agent", "-agent", bin, "-n", "40", "-rounds", "1", "-pods", "20", "-settle", "10ms"}
+	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"hit, 64 connections", "hit, paced", "cold fetch", "resident, 20 pods", "one new token, hang", "slow client", "renewals due at once", "outage: served", "denial honoured",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
 func rounds(cpu ...time.Duration) (out []result) {
 	for _, c := range cpu {
 		out = append(out, result{requests: 10, cpu: 10 * c, wall: time.Second})

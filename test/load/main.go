@@ -4,7 +4,7 @@
 // Command load measures podid end to end and compares it with an empty
 // net/http handler in the same run. It owns the figures that README and
 // docs/operations/performance.md name: server CPU per exchange and
-// per AssumeRole, agent CPU per cache hit, time from an empty directory to
+// per AssumeRole, agent CPU per cache hit and the agent's other figures, time from an empty directory to
 // ready, and resident memory when idle. It starts the real binaries, speaks only the wire, stays on loopback,
 // and is bounded in count and time. It refuses to report a round in which any
 // answer was not 200: a refusal is cheap and would flatter the figure.
@@ -25,6 +25,12 @@ import (
 	"time"
 )
 
+// Sets of figures.
+const (
+	setAll   = "all"
+	setAgent = "agent"
+)
+
 // options bound a run.
 type options struct {
 	server, agent string // binaries; an empty agent is not measured
@@ -36,6 +42,8 @@ type options struct {
 	check         bool
 	keep          bool
 	only          string // of the comparisons; empty: all
+	set           string // of figures
+	pods          int    // of the agent's set
 }
 
 func main() {
@@ -60,6 +68,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.rounds, "rounds", 5, "rounds per target and protocol")
 	fs.IntVar(&o.connections, "c", 16, "connections")
 	fs.StringVar(&o.only, "only", "", "measure only this comparison: exchange or AssumeRole")
+	fs.StringVar(&o.set, "set", setAll, "figures to make: all, or agent, which needs no podid")
+	fs.IntVar(&o.pods, "pods", 1000, "pods of the agent's set")
 	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
 	fs.DurationVar(&o.limit, "limit", 4*time.Minute, "bound of the whole run")
 	fs.BoolVar(&o.check, "check", false, "fail when a figure is over its bound")
@@ -73,8 +83,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.only != "" && o.only != exchange && o.only != assumeRole {
 		return fmt.Errorf("-only %q: want %s or %s", o.only, exchange, assumeRole)
 	}
+	if o.set != setAll && o.set != setAgent || o.pods < 1 || o.pods > 2000 {
+		return fmt.Errorf("-set %q, -pods %d: want %s or %s, and 1 to 2000 pods", o.set, o.pods, setAll, setAgent)
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
+	if o.set == setAgent {
+		return measureAgent(ctx, o, stdout, stderr)
+	}
 	rep, err := measure(ctx, o, stderr)
 	if err != nil {
 		return err

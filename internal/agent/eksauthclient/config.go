@@ -55,7 +55,7 @@ func NewHTTPClient(roots *x509.CertPool) *http.Client {
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           dialer.DialContext,
 			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-			TLSHandshakeTimeout:   time.Second,
+			TLSHandshakeTimeout:   3 * time.Second, // the try's own time-out comes first where there are several endpoints
 			ForceAttemptHTTP2:     true,
 			MaxIdleConns:          64,
 			MaxIdleConnsPerHost:   64,
@@ -65,15 +65,17 @@ func NewHTTPClient(roots *x509.CertPool) *http.Client {
 	}
 }
 
-func (c *Config) setDefaults() {
+func (c *Config) setDefaults(endpoints int) {
 	if c.HTTP == nil {
 		c.HTTP = NewHTTPClient(nil)
 	}
-	if c.AttemptTimeout == 0 {
-		c.AttemptTimeout = DefaultAttemptTimeout
-	}
 	if c.TotalTimeout == 0 {
 		c.TotalTimeout = DefaultTotalTimeout
+	}
+	if c.AttemptTimeout == 0 && endpoints > 1 {
+		c.AttemptTimeout = DefaultAttemptTimeout
+	} else if c.AttemptTimeout == 0 {
+		c.AttemptTimeout = c.TotalTimeout
 	}
 	if c.MaxAttempts == 0 {
 		c.MaxAttempts = DefaultMaxAttempts

@@ -31,8 +31,8 @@ import (
 // SigningName is the service of the Signature Version 4 scope of EKS Auth.
 const SigningName = "eks-auth"
 
-// Defaults of [Config]. The per-try bound is that of AWS' agent; the total leaves room for three of them and the
-// back-off, and stays below the agent's own write time-out.
+// Defaults of [Config]. The per-try bound is for several endpoints, so that a pod need not notice that one of them hangs;
+// a single endpoint has all the time there is.
 const (
 	DefaultAttemptTimeout = time.Second
 	DefaultTotalTimeout   = 5 * time.Second
@@ -70,7 +70,8 @@ type Config struct {
 	HTTP Doer
 	// AttemptTimeout bounds one try from connecting to the last byte; TotalTimeout bounds all tries and their back-off.
 	AttemptTimeout, TotalTimeout time.Duration
-	// MaxAttempts is the number of tries, the first one included.
+	// MaxAttempts is the number of tries, the first one included. An endpoint that was reached is not asked again: what
+	// it cannot do now is not helped by more calls, and pods' SDKs try again by themselves.
 	MaxAttempts int
 	// UserAgent is sent as it is; empty means podid-agent.
 	UserAgent string
@@ -112,7 +113,7 @@ func New(cfg Config) (*Client, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	cfg.setDefaults()
+	cfg.setDefaults(len(endpoints.urls))
 	c := &Client{cfg: cfg, endpoints: endpoints, signer: v4.NewSigner()}
 	for _, base := range endpoints.All() {
 		c.urls = append(c.urls, base.JoinPath("clusters", url.PathEscape(cfg.Cluster), "assume-role-for-pod-identity").String())
@@ -142,10 +143,15 @@ func (c *Client) AssumeRoleForPodIdentity(ctx context.Context, token Secret) (*S
 			attempt--
 			continue
 		}
-		if attempt >= c.cfg.MaxAttempts || !retryable(err) || c.pause(ctx, attempt) != nil {
+		if attempt >= c.cfg.MaxAttempts || !c.worthAnother(err, attempt) || c.pause(ctx, attempt) != nil {
 			return nil, err
 		}
 	}
+}
+
+// worthAnother: the endpoint was not reached at all, or it failed and there is one that was not asked yet.
+func (c *Client) worthAnother(err error, attempt int) bool {
+	return notReached(err) || retryable(err) && attempt < len(c.urls)
 }
 
 // try sends the request once.

@@ -155,14 +155,14 @@ func TestErrorForms(t *testing.T) {
 		{
 			"throttling", answer(429, "", "X-Amzn-ErrorType", "ThrottlingException"),
 			APIError{429, "ThrottlingException", "", ""},
-			false, 3, "",
+			false, 1, "",
 		},
 		{
 			"server", answer(500, `{"message":"a\nb"}`, "X-Amzn-ErrorType", "InternalServerException", "X-Amzn-RequestId", "i"),
 			APIError{500, "InternalServerException", "a b", "i"},
-			false, 3, "[i]: (InternalServerException): a b, fault: server",
+			false, 1, "[i]: (InternalServerException): a b, fault: server",
 		},
-		{"gateway", answer(502, "bad gateway"), APIError{502, "UnknownError", "", ""}, false, 3, ""},
+		{"gateway", answer(502, "bad gateway"), APIError{502, "UnknownError", "", ""}, false, 1, ""},
 		{"redirect", answer(302, "", "Location", "http://elsewhere/"), APIError{302, "UnknownError", "", ""}, false, 1, ""},
 	}
 	for _, tc := range tests {
@@ -200,19 +200,21 @@ func TestTimeouts(t *testing.T) {
 	})
 	tests := []struct {
 		name        string
+		endpoint    string
 		total       time.Duration
 		least, most time.Duration
 		tries       int
 	}{
-		{"three tries of a second", 5 * time.Second, 3 * time.Second, 3300 * time.Millisecond, 3},
-		{"total comes first", 1500 * time.Millisecond, 1500 * time.Millisecond, 1500 * time.Millisecond, 2},
+		{"one endpoint has all the time", "https://eks-auth.example", 5 * time.Second, 5 * time.Second, 5 * time.Second, 1},
+		{"a second for each of several", "https://a.example,https://b.example", 5 * time.Second, 2 * time.Second, 2300 * time.Millisecond, 2},
+		{"total comes first", "https://a.example,https://b.example", 1500 * time.Millisecond, 1500 * time.Millisecond, 1500 * time.Millisecond, 2},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tries := 0
 				c := client(t, func(cfg *Config) {
-					cfg.TotalTimeout = tc.total
+					cfg.Endpoint, cfg.TotalTimeout = tc.endpoint, tc.total
 					cfg.HTTP = hang
 					cfg.Observe = func(status int, _ time.Duration) {
 						tries++

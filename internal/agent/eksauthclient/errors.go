@@ -97,15 +97,26 @@ func unreachable(err error) error {
 	return &UnreachableError{TimedOut: timedOut, Err: err}
 }
 
-// retryable: throttling, server faults and lost connections; the caller's own credentials have retries of their own.
+// retryable: what another endpoint may do better, so server faults and lost connections. Throttling is not: it is meant.
+// The caller's own credentials have retries of their own.
 func retryable(err error) bool {
 	var api *APIError
 	if errors.As(err, &api) {
-		return api.Status == http.StatusTooManyRequests || api.Status >= 500 ||
-			api.Code == "ThrottlingException" || api.Code == "RequestTimeoutException"
+		return api.Status >= 500
 	}
 	var lost *UnreachableError
 	return errors.As(err, &lost) && !errors.Is(err, context.Canceled)
+}
+
+// notReached: refused or broken connections, as while a control plane restarts, and dials that took too long; not an
+// answer that did not come in time, since whoever owes it is busy.
+func notReached(err error) bool {
+	var lost *UnreachableError
+	if !errors.As(err, &lost) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var op *net.OpError
+	return !lost.TimedOut || errors.As(err, &op) && op.Op == "dial"
 }
 
 // callerRejected: the server does not know, or no longer accepts, the credentials that signed the call.

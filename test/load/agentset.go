@@ -1,0 +1,422 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// agentBench measures podid-agent by itself, before a stub of EKS Auth, with tokens that it verifies.
+type agentBench struct {
+	o      options
+	dir    string
+	stub   *stub
+	tokens *signer
+	rows   []agentRow
+}
+
+// agentRow is one figure with its bound; over tells whether it is missed.
+type agentRow struct {
+	Name  string `json:"name"`
+	Got   string `json:"got"`
+	Bound string `json:"bound"`
+	Over  bool   `json:"over"`
+}
+
+func (b *agentBench) row(over bool, name, bound, format string, args ...any) {
+	b.rows = append(b.rows, agentRow{Name: name, Got: fmt.Sprintf(format, args...), Bound: bound, Over: over})
+}
+
+// measureAgent makes the figures of the agent and prints them.
+func measureAgent(ctx context.Context, o options, stdout, note io.Writer) (err error) {
+	b := &agentBench{o: o}
+	if b.dir, err = os.MkdirTemp("", "podid-load-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if b.tokens, err = newSigner(); err != nil {
+		return err
+	}
+	keys, err := json.Marshal(b.tokens.jwks())
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "jwks"), keys, 0o600); err != nil {
+		return err
+	}
+	if b.stub, err = newStub(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.stub.close()) }()
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"size and start", b.start},
+		{"hits", b.hits},
+		{"cold", b.cold},
+		{"herd", b.herd},
+		{"slow client", b.slow},
+		{"backlog", b.backlog},
+		{"outage", b.outage},
+		{"denial", b.denial},
+	} {
+		fmt.Fprintln(note, "load: agent:", part.name) //nolint:errcheck // progress
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return b.write(stdout)
+}
+
+// with runs an agent while f measures it.
+func (b *agentBench) with(ctx context.Context, flags []string, f func(a *process, base string) error) (err error) {
+	var ports [3]string
+	for i := range ports {
+		if ports[i], err = freePort(); err != nil {
+			return err
+		}
+	}
+	args := append([]string{
+		"server", "--cluster-name", "c", "--region", region, "--endpoint", b.stub.base, "--bind-hosts", "127.0.0.1",
+		"--port", ports[0], "--probe-port", ports[1], "--metrics-port", ports[2], "--max-request-rate", "0",
+		"--jwks-file", filepath.Join(b.dir, "jwks"), "--issuer", issuer,
+	}, flags...)
+	env := []string{"AWS_ACCESS_KEY_ID=ASIABENCH", "AWS_SECRET_ACCESS_KEY=bench", "NODE_NAME=" + node}
+	a, err := start(ctx, "podid-agent", env, false, b.o.agent, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.stop()) }()
+	if err := ready(ctx, &http.Client{Timeout: time.Second}, a, "http://127.0.0.1:"+ports[1]+"/readyz"); err != nil {
+		return err
+	}
+	return f(a, "http://127.0.0.1:"+ports[0])
+}
+
+// pods are requests of n pods, all new.
+func (b *agentBench) pods(n int) ([]request, error) {
+	tokens, err := b.tokens.podTokens(n, []string{"bench"})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]request, n)
+	for i, token := range tokens {
+		out[i] = request{
+			method: http.MethodGet, path: "/v1/credentials", host: "169.254.170.23",
+			header: http.Header{"Authorization": {token}, "User-Agent": {"aws-sdk-go-v2/1.47.7"}},
+		}
+	}
+	return out, nil
+}
+
+// start measures the binary and the time from its start to ready, the best of a few: the machine's mood only adds.
+func (b *agentBench) start(ctx context.Context) error {
+	info, err := os.Stat(b.o.agent)
+	if err != nil {
+		return err
+	}
+	b.row(info.Size() > 14e6, "binary", "14 MB", "%s", mega(info.Size()))
+	best := time.Hour
+	for range 5 {
+		begin := time.Now()
+		err := b.with(ctx, nil, func(*process, string) error {
+			best = min(best, time.Since(begin))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	b.row(best > 30*time.Millisecond, "start to ready", "30 ms", "%d ms", best.Milliseconds())
+	return nil
+}
+
+// hits compares answers from the cache with an empty handler.
+func (b *agentBench) hits(ctx context.Context) error {
+	pods, err := b.pods(16)
+	if err != nil {
+		return err
+	}
+	requests := make([]request, b.o.requests)
+	for i := range requests {
+		requests[i] = pods[i%len(pods)]
+	}
+	return b.with(ctx, nil, func(a *process, base string) error {
+		for _, c := range []struct {
+			connections, rate int
+			bound             float64
+		}{{16, 0, 1.25}, {64, 0, 1.25}, {16, 800, 1.15}} {
+			if err := b.compareHits(ctx, a, base, requests, c.connections, c.rate, c.bound); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (b *agentBench) compareHits(ctx context.Context, a *process, base string, requests []request, connections, rate int, bound float64) (err error) {
+	conns, floorConns := newPool(connections, plain1), newPool(connections, plain1)
+	defer conns.close()
+	defer floorConns.close()
+	warm, err := conns.drive(ctx, a, base, requests[:warmUp(len(requests))])
+	if err != nil {
+		return err
+	}
+	f, floorBase, err := startFloor(ctx, warm.answer, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.stop()) }()
+	if _, err := floorConns.drive(ctx, f, floorBase, requests[:warmUp(len(requests))]); err != nil {
+		return err
+	}
+	conns.rate, floorConns.rate = rate, rate
+	p := &pair{name: agentHit}
+	for range b.o.rounds {
+		got, err := conns.drive(ctx, a, base, requests)
+		if err != nil {
+			return err
+		}
+		least, err := floorConns.drive(ctx, f, floorBase, requests)
+		if err != nil {
+			return err
+		}
+		p.got, p.base = append(p.got, got), append(p.base, least)
+	}
+	name := fmt.Sprintf("hit, %d connections, flat out", connections)
+	if rate > 0 {
+		name = fmt.Sprintf("hit, paced at %d/s", rate)
+	}
+	got, least := median(p.got), median(p.base)
+	b.row(p.ratio() > bound, name+": CPU", fmt.Sprintf("%.2f x empty", bound), "%.2f x empty (%.0f us)", p.ratio(), micro(got.cpuPerRequest()))
+	if rate == 0 {
+		share := least.wall.Seconds() / got.wall.Seconds()
+		b.row(share < 0.8, name+": hits/s", "0.80 x empty", "%.2f x empty (%.0f)", share, float64(got.requests)/got.wall.Seconds())
+	}
+	return nil
+}
+
+// cold measures fetches for pods that are new, and memory before and after.
+func (b *agentBench) cold(ctx context.Context) error {
+	pods, err := b.pods(b.o.pods)
+	if err != nil {
+		return err
+	}
+	return b.with(ctx, nil, func(a *process, base string) error {
+		if err := pause(ctx, b.o.settle); err != nil {
+			return err
+		}
+		idle, err := a.rss()
+		if err != nil {
+			return err
+		}
+		conns := newPool(16, plain1)
+		defer conns.close()
+		got, err := conns.drive(ctx, a, base, pods)
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, b.o.settle); err != nil {
+			return err
+		}
+		full, err := a.rss()
+		if err != nil {
+			return err
+		}
+		b.row(false, "cold fetch: CPU", "", "%.0f us", micro(got.cpuPerRequest()))
+		b.row(idle > 13e6, "resident, idle", "13 MB", "%s", mega(idle))
+		b.row(full > 20e6, fmt.Sprintf("resident, %d pods", len(pods)), "20 MB", "%s", mega(full))
+		return nil
+	})
+}
+
+// herd: 64 callers at once with one new token.
+func (b *agentBench) herd(ctx context.Context) error {
+	return b.with(ctx, nil, func(_ *process, base string) error {
+		for _, mode := range []struct {
+			name string
+			mode stubMode
+		}{{"healthy", stubGrant}, {"500", stubFail}, {"hang", stubHang}} {
+			pods, err := b.pods(1)
+			if err != nil {
+				return err
+			}
+			b.stub.set(mode.mode, 6*time.Hour)
+			var wg sync.WaitGroup
+			var slowest time.Duration
+			var mu sync.Mutex
+			for range 64 {
+				wg.Go(func() {
+					begin := time.Now()
+					_, _ = b.ask(ctx, base, &pods[0])
+					mu.Lock()
+					defer mu.Unlock()
+					slowest = max(slowest, time.Since(begin))
+				})
+			}
+			wg.Wait()
+			calls := len(b.stub.seen())
+			b.row(calls != 1, "64 callers, one new token, "+mode.name, "1 call", "%d call, slowest answer %.1f s", calls, slowest.Seconds())
+		}
+		b.stub.set(stubGrant, 6*time.Hour)
+		return nil
+	})
+}
+
+// ask makes one request on a connection of its own and returns the status.
+func (b *agentBench) ask(ctx context.Context, base string, in *request) (int, error) {
+	r, err := http.NewRequestWithContext(ctx, in.method, base+in.path, nil)
+	if err != nil {
+		return 0, err
+	}
+	r.Header, r.Host = in.header, in.host
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
+	resp, err := c.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+// slow is a client that begins a request and says no more.
+func (b *agentBench) slow(ctx context.Context) error {
+	return b.with(ctx, nil, func(_ *process, base string) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", base[len("http://"):])
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		begin := time.Now()
+		if _, err := io.WriteString(conn, "GET /v1/cred"); err != nil {
+			return err
+		}
+		_, _ = io.Copy(io.Discard, conn) // until the agent hangs up
+		took := time.Since(begin)
+		b.row(took > 10*time.Second, "slow client closed after", "10 s", "%.1f s", took.Seconds())
+		return nil
+	})
+}
+
+// backlog: renewals that are all due at once.
+func (b *agentBench) backlog(ctx context.Context) error {
+	const pods, age = 150, 10 * time.Second
+	requests, err := b.pods(pods)
+	if err != nil {
+		return err
+	}
+	b.stub.set(stubGrant, 6*time.Hour)
+	flags := []string{"--max-credential-retention-before-renewal", age.String(), "--max-cache-size", "200"}
+	return b.with(ctx, flags, func(a *process, base string) error {
+		conns := newPool(16, plain1)
+		defer conns.close()
+		if _, err := conns.drive(ctx, a, base, requests); err != nil {
+			return err
+		}
+		due := time.Now().Add(age)
+		for limit := due.Add(time.Minute); ; {
+			if calls := b.stub.seen(); len(calls) >= 2*pods {
+				took := calls[2*pods-1].Sub(due)
+				b.row(took > 30*time.Second, fmt.Sprintf("%d renewals due at once", pods), "30 s", "%.1f s", took.Seconds())
+				return nil
+			}
+			if time.Now().After(limit) {
+				return fmt.Errorf("%d of %d renewals in a minute", len(b.stub.seen())-pods, pods)
+			}
+			if err := pause(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// outage: EKS Auth answers 500 from the first renewal on; until when are credentials served?
+func (b *agentBench) outage(ctx context.Context) error {
+	const life = 30 * time.Second
+	return b.lastServed(ctx, stubFail, life, nil, func(served time.Duration) {
+		early := life - served
+		b.row(early > 3*time.Second, "outage: served until", "the last second", "%.1f s before the end", early.Seconds())
+	})
+}
+
+// denial: EKS Auth denies from the first renewal on, 10 s after the start.
+func (b *agentBench) denial(ctx context.Context) error {
+	flags := []string{"--max-credential-retention-before-renewal", "10s", "--max-cache-size", "100"}
+	return b.lastServed(ctx, stubDeny, time.Hour, flags, func(served time.Duration) {
+		b.row(served > 13*time.Second, "denial honoured at the renewal after 10 s", "13 s", "%.1f s", served.Seconds())
+	})
+}
+
+// lastServed fetches credentials with that life, switches the stub, and asks until the pod is refused.
+func (b *agentBench) lastServed(ctx context.Context, mode stubMode, life time.Duration, flags []string, report func(time.Duration)) error {
+	pods, err := b.pods(1)
+	if err != nil {
+		return err
+	}
+	b.stub.set(stubGrant, life)
+	defer b.stub.set(stubGrant, 6*time.Hour)
+	return b.with(ctx, flags, func(_ *process, base string) error {
+		begin, served := time.Now(), time.Duration(0)
+		for time.Since(begin) < time.Minute {
+			status, err := b.ask(ctx, base, &pods[0])
+			if err != nil {
+				return err
+			}
+			if status != http.StatusOK {
+				report(served)
+				return nil
+			}
+			served = time.Since(begin)
+			if len(b.stub.seen()) == 1 {
+				b.stub.set(mode, life)
+			}
+			if err := pause(ctx, 200*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return errors.New("the pod is served for a minute on end")
+	})
+}
+
+// write prints one line of JSON and a table.
+func (b *agentBench) write(w io.Writer) error {
+	text, err := json.Marshal(struct {
+		Load    string     `json:"loadAverage"`
+		Figures []agentRow `json:"figures"`
+	}{loadAverage(), b.rows})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "%s\n\n", text); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "figure\tpodid-agent\tbound\t")
+	for _, r := range b.rows {
+		missed := ""
+		if r.Over {
+			missed = "NOT MET"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, r.Got, r.Bound, missed)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(b.rows, func(r agentRow) bool { return r.Over }); b.o.check && i >= 0 {
+		return fmt.Errorf("%s: %s, at most %s", b.rows[i].Name, b.rows[i].Got, b.rows[i].Bound)
+	}
+	return nil
+}
