@@ -5,6 +5,8 @@ package stackrun
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -27,11 +29,17 @@ func (p *planner) policy(t *Thing, goal *stack.Policy) (*action, error) {
 		}
 	}
 	for _, key := range want {
-		if document, ok := t.Parts[key]; !ok || document != goal.PolicyDocument {
+		if t.Parts[key] != digest(goal.PolicyDocument) {
 			return p.putPart(t, key, goal.PolicyDocument), nil
 		}
 	}
 	return settled(t, goal)
+}
+
+// digest stands for a document in the record, once for each of many principals.
+func digest(document string) string {
+	sum := sha256.Sum256([]byte(document))
+	return hex.EncodeToString(sum[:])
 }
 
 // settled records the goal's properties once everything is as they say.
@@ -79,7 +87,7 @@ func (p *planner) putPart(t *Thing, key, document string) *action {
 		},
 		done: func(r store.Reader, t *Thing) (*Thing, error) {
 			n := t.clone()
-			n.set(key, document, p.principalID(r, key))
+			n.set(key, digest(document), p.principalID(r, key))
 			return n, nil
 		},
 	}

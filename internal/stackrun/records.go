@@ -158,6 +158,21 @@ func (r *Resource) clone() *Resource {
 	return &n
 }
 
+// size is roughly that of the record; a nil resource has none.
+func (r *Resource) size() int {
+	if r == nil {
+		return 0
+	}
+	n := len(r.Before)
+	for _, t := range append([]*Thing{r.Live, r.Former}, r.Left...) {
+		if t == nil {
+			continue
+		}
+		n += len(t.Properties)
+	}
+	return n
+}
+
 // physicalID is what people know the resource by; "" before it is made.
 func (r *Resource) physicalID() string {
 	if r.Live != nil {
@@ -192,7 +207,7 @@ type Thing struct {
 	// groups that have parts of it. They prove that it is what the stack made.
 	Marks map[string]string `cbor:"5,keyasint,omitempty"`
 	// Parts are what the thing has put into others: by role/name, user/name or
-	// group/name a policy's document, or "" for an attachment.
+	// group/name the SHA-256 of a policy's document, or "" for an attachment.
 	Parts map[string]string `cbor:"6,keyasint,omitempty"`
 	Attrs map[string]string `cbor:"7,keyasint,omitempty"` // what Fn::GetAtt gives, and Ref under ""
 	Made  int               `cbor:"8,keyasint"`           // the number of the change that has made it

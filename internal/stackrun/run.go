@@ -26,9 +26,10 @@ const (
 	reloadTime = 10 * time.Second
 	// tries of an action that meets a store that is away for a moment.
 	tries = 3
-	// maxStaged bounds how many resources' records wait for the next write:
-	// the engine takes 128 operations in one.
-	maxStaged = 40
+	// Bounds of what waits for the next write: the engine takes 128
+	// operations and 1.5 MiB in one.
+	maxStaged      = 40
+	maxStagedBytes = 256 << 10
 )
 
 // errStopped is in the errors of runs that cannot go on, and must write
@@ -193,7 +194,11 @@ func (r *run) put(ctx context.Context, e entry) error {
 
 // flush writes what is staged when it is much.
 func (r *run) flush(ctx context.Context) error {
-	if len(r.staged) < maxStaged && len(r.events) < chunkSize {
+	size := 0
+	for _, res := range r.staged {
+		size += res.size()
+	}
+	if len(r.staged) < maxStaged && size < maxStagedBytes && len(r.events) < chunkSize {
 		return nil
 	}
 	return r.put(ctx, entry{})
