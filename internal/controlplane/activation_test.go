@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -245,5 +246,28 @@ func TestActivationStrangers(t *testing.T) {
 	}
 	if out, err := other.EKS().DescribeCluster(t.Context(), &eks.DescribeClusterInput{Name: aws.String("joined")}); err != nil || out.Cluster.Status != types.ClusterStatusActive {
 		t.Errorf("%+v %v", out, err)
+	}
+}
+
+// TestActivationElsewhere: a code that one replica has made is good at the
+// other at once, and so is what it activated; it is used up at both.
+func TestActivationElsewhere(t *testing.T) {
+	t.Parallel()
+	set := map[string]string{"PODID_ETCD_ENDPOINTS": etcdAt(t), "PODID_ROOT_KEY_FILE": filepath.Join(t.TempDir(), "root.key")}
+	w := newWorld(t, controlplanetest.Options{Settings: set})
+	b := controlplanetest.Start(t, controlplanetest.Options{Settings: set, Peer: w.ControlPlane})
+	connector := w.Role("connector", podTrust(nil))
+	here, there := w.ControlPlane, b
+	for _, name := range []string{"one", "two", "three", "four", "five", "six"} {
+		x := registered(t, here, name, connector)
+		cl, body := coming(t, w, name, *x.ActivationCode)
+		exchange := func(cp *controlplanetest.ControlPlane) controlplanetest.Answer {
+			return rest(t, cp, w.Admin, "eks-auth", http.MethodPost, "/clusters/"+name+"/assume-role-for-pod-identity", object{"token": cl.Token(pod{})})
+		}
+		exchange(here).Want(t, 400, "InvalidRequestException", "")
+		activate(t, there, name, body).Want(t, http.StatusOK, "", "")
+		exchange(here).Want(t, 404, "ResourceNotFoundException", "No association found for service account s3-app-ns/s3-app-sa in cluster "+name+".")
+		activate(t, here, name, body).Want(t, 409, "ResourceInUseException", "")
+		here, there = there, here
 	}
 }

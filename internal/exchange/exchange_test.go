@@ -82,6 +82,7 @@ func TestRefusals(t *testing.T) {
 	w, c, role := textbook(t)
 	other := w.Cluster("other", nil)
 	empty := w.Cluster("empty", nil)
+	pending := w.Cluster("pending", func(c *cluster.Cluster) { c.Activation = &cluster.Activation{} })
 	agent := c.Agent("node-1")
 	powerless := w.Session(w.Role("powerless", roomstest.PodTrust, "", nil), nil)
 	with := func(change func(m, k8s map[string]any)) string {
@@ -98,6 +99,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"caller may not", c.Name, "garbage", powerless, fault.AccessDenied, "not-authorized", 1},
 		{"no such cluster", "absent", c.Token(), agent, fault.NotFound, "cluster-not-found", 1},
+		{"a cluster that is not activated", pending.Name, pending.Token(), pending.Agent("node-1"), fault.InvalidRequest, "cluster-pending", 1},
 		{"no token at all", c.Name, "a.b.c", agent, fault.InvalidToken, "token-malformed", 0},
 		{"another cluster's token", c.Name, other.Token(), agent, fault.InvalidToken, "token-signature", 1},
 		{"a token in another cluster's path", empty.Name, c.Token(), agent, fault.InvalidToken, "token-signature", 1},
@@ -233,7 +235,12 @@ func TestStaleView(t *testing.T) {
 	c.Associate(role.ARN(), nil)
 	noTrust := w.DB.View()
 	w.Role("app", roomstest.PodTrust, "", nil)
-	for name, v := range map[string]*store.View{"association and role made elsewhere": noRole, "trust mended elsewhere": noTrust} {
+	waits := *c.Cluster
+	waits.Activation = &cluster.Activation{}
+	w.Update(func(tx *store.Tx) { cluster.Clusters.Put(tx, c.Scope(), c.Name, &waits) })
+	notActive := w.DB.View()
+	w.Update(func(tx *store.Tx) { cluster.Clusters.Put(tx, c.Scope(), c.Name, c.Cluster) })
+	for name, v := range map[string]*store.View{"association and role made elsewhere": noRole, "trust mended elsewhere": noTrust, "activated elsewhere": notActive} {
 		w.DB.Lag(v)
 		if _, err := w.Exchange.AssumeRoleForPodIdentity(bg, agent, exchange.Request{ClusterName: c.Name, Token: c.Token()}); err != nil || w.DB.Fences() == 0 {
 			t.Errorf("%s: %v, %d fences", name, err, w.DB.Fences())

@@ -45,10 +45,10 @@ func findCluster(_ context.Context, e *exchange) error {
 	if !ok {
 		return fault.New(fault.NotFound, "No cluster found for name: %s.", e.in.ClusterName).WithReason("cluster-not-found")
 	}
+	e.cluster = c // a refusal from here on may be due to an old record of it
 	if err := c.CheckActive(); err != nil {
 		return err
 	}
-	e.cluster = c
 	if e.trace != nil {
 		e.trace.note("unique id %s, issuer %s", c.UID, c.Issuer)
 	}
