@@ -6,12 +6,19 @@ test/conformance/driver.go has their form. A new session for every call: its env
 """
 
 import json
+import os
 import sys
 
 import boto3
+import botocore
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError, UnknownServiceError
+
+
+# Only from 1.31 on does botocore read the variable by itself.
+OLD = tuple(int(part) for part in botocore.__version__.split(".")[:2]) < (1, 31)
+ENDPOINT = os.environ.get("AWS_ENDPOINT_URL") if OLD else None
 
 
 class Lacking(Exception):
@@ -34,7 +41,7 @@ def call(asked):
     attempts = asked.get("attempts")
     config = Config(retries={"total_max_attempts": attempts, "mode": "standard"}) if attempts else None
     try:
-        client = session.client(asked["service"], config=config)
+        client = session.client(asked["service"], config=config, endpoint_url=ENDPOINT)
     except UnknownServiceError as unknown:
         raise Lacking(f"boto3 {boto3.__version__} has no client of {asked['service']}") from unknown
     try:

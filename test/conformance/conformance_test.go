@@ -116,6 +116,23 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestLeft: rows that were not asked for keep what the page says of them.
+func TestLeft(t *testing.T) {
+	sections := fewSections()
+	r := newReport(sections)
+	r.present(player{ID: "go", Title: "Go"}, "1.2")
+	r.absent(player{ID: "eksctl", Title: "eksctl"}, "not asked for")
+	r.leave(sections[0], sections[0].Rows[0], "go")
+	r.add(sections[0], sections[0].Rows[1], "go", nil, 0)
+	if err := r.verdict(); err != nil {
+		t.Error(err)
+	}
+	got := r.matrix(readMatrix("| | Go | eksctl |\n|---|---|---|\n| first | pass | pass |\n"))
+	if !strings.Contains(got, "| first | pass | pass |\n| second | pass | absent |\n") {
+		t.Error(got)
+	}
+}
+
 // TestNotPlayed: a cell that nobody filled is a fault of the suite, not a pass.
 func TestNotPlayed(t *testing.T) {
 	r := newReport(fewSections())
@@ -135,6 +152,8 @@ func TestParse(t *testing.T) {
 		{"nothing", nil, ""},
 		{"some clients", []string{"-clients", "go,captures"}, ""},
 		{"an unknown client", []string{"-clients", "go,java"}, `"java" is none of go, js,`},
+		{"some rows", []string{"-rows", "create,delete"}, ""},
+		{"an unknown row", []string{"-rows", "create,nothing"}, `there is no row "nothing"`},
 		{"a word", []string{"go"}, `"go" is no flag`},
 		{"an unknown flag", []string{"-what"}, "not defined"},
 	} {

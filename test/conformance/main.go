@@ -27,6 +27,7 @@ import (
 type options struct {
 	podid   string
 	clients []string // empty: all
+	rows    []string // ids; empty: all
 	json    string
 	matrix  string // written to; "" leaves it
 	clouds  string // directory of the JavaScript and Python drivers, with their node_modules
@@ -73,11 +74,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
-	var clients string
+	var clients, rows string
 	fs := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.podid, "podid", "bin/podid", "the podid binary")
 	fs.StringVar(&clients, "clients", "", "play these clients only, by comma: "+strings.Join(clientIDs(), ","))
+	fs.StringVar(&rows, "rows", "", "play these rows only, by comma; rows of one section may need those before them")
 	fs.StringVar(&o.json, "json", "", "write the report as JSON to this file")
 	fs.StringVar(&o.matrix, "matrix", "", "write the table to this file; columns of clients that are not here are kept")
 	fs.StringVar(&o.clouds, "drivers", "test/clients", "directory of the JavaScript and Python drivers")
@@ -86,7 +88,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.plugins, "terraform-plugins", os.Getenv("TERRAFORM_PLUGINS"), "directory of Terraform's plugins (TERRAFORM_PLUGINS)")
 	fs.BoolVar(&o.verbose, "v", false, "say of each cell how it went")
 	fs.BoolVar(&o.keep, "keep", false, "keep the directory of the run, for a look at logs")
-	fs.DurationVar(&o.limit, "limit", 10*time.Minute, "bound of the whole run")
+	fs.DurationVar(&o.limit, "limit", 30*time.Minute, "bound of the whole run")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -96,12 +98,31 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if clients != "" {
 		o.clients = strings.Split(clients, ",")
 	}
+	if rows != "" {
+		o.rows = strings.Split(rows, ",")
+	}
+	for _, r := range o.rows {
+		if !slices.Contains(rowIDs(), r) {
+			return o, fmt.Errorf("-rows: there is no row %q", r)
+		}
+	}
 	for _, c := range o.clients {
 		if !slices.Contains(clientIDs(), c) {
 			return o, fmt.Errorf("-clients: %q is none of %s", c, strings.Join(clientIDs(), ", "))
 		}
 	}
 	return o, nil
+}
+
+// rowIDs are the names that -rows takes.
+func rowIDs() []string {
+	var ids []string
+	for _, s := range everything() {
+		for _, r := range s.Rows {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
 }
 
 // M is a JSON object, as clients take and give it.

@@ -99,7 +99,8 @@ func (r *report) matrix(kept keptMatrix) string {
 			fmt.Fprintf(&b, "| %s |", row.Title)
 			for _, id := range s.clients {
 				result := row.Cells[id].Result
-				if c := r.client(id); c.Absent != "" {
+				if c := r.client(id); c.Absent != "" || result == left {
+					result = absent
 					if before := kept.cells[row.Title][c.Title]; before != "" {
 						result = before
 					}

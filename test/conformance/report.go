@@ -20,6 +20,7 @@ const (
 	pass    = "pass"
 	differs = "differs"
 	absent  = "absent"
+	left    = "left" // not asked for; the page keeps what it has
 )
 
 // A report is what a run found.
@@ -95,6 +96,13 @@ func (r *report) add(s section, played row, client string, err error, took time.
 	case err != nil:
 		c.Result, c.Detail = differs, err.Error()
 	}
+	r.set(s, played, client, c)
+}
+
+// leave writes down that a row was not asked for.
+func (r *report) leave(s section, row row, client string) { r.set(s, row, client, cell{Result: left}) }
+
+func (r *report) set(s section, played row, client string, c cell) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.Sections {
@@ -168,7 +176,7 @@ func (r *report) verdict() error {
 	for _, s := range r.Sections {
 		for _, row := range s.Rows {
 			for _, id := range s.clients {
-				if c := row.Cells[id]; c.Result != pass && c.Result != absent {
+				if c := row.Cells[id]; !slices.Contains([]string{pass, absent, left}, c.Result) {
 					wrong = append(wrong, row.ID+" ("+id+")")
 				}
 			}

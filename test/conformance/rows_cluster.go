@@ -181,6 +181,10 @@ func playCreateAddon(ctx context.Context, s *session) error {
 		return err
 	}
 	s.made["owned"] = a
+	change := M{"clusterName": clusterName, "associationId": text(a, "associationId"), "roleArn": role}
+	if err := s.refused(ctx, "eks", "UpdatePodIdentityAssociation", change, "InvalidRequestException", 400, ""); err != nil {
+		return err
+	}
 	return want(a, M{"ownerArn": text(out, "addon.addonArn"), "serviceAccount": account, "roleArn": role})
 }
 

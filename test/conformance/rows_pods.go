@@ -383,8 +383,26 @@ func oldRows() section {
 				}
 				return nil
 			}},
-			{"old-irsa", "with IRSA beside Pod Identity it stays with IRSA", playIRSAFirst},
+			{"old-irsa", "with IRSA beside Pod Identity it goes to STS, not to the agent", playOldIRSA},
 			{"old-keys", "keys in the environment stay good", playKeysFirst},
 		},
 	}
+}
+
+// playOldIRSA sees where the chain goes. Such an SDK calls AWS' own STS whatever the environment says, so a proxy that is
+// not there stands in its way.
+func playOldIRSA(ctx context.Context, s *session) error {
+	p, err := s.newPod(ctx, "app")
+	if err != nil {
+		return err
+	}
+	who, err := s.start(ctx, append(p.env, "AWS_ROLE_ARN="+s.roleARN("irsa"), "AWS_WEB_IDENTITY_TOKEN_FILE="+p.file, "HTTPS_PROXY=http://127.0.0.1:1"))
+	if err != nil {
+		return err
+	}
+	_, err = s.inPod(ctx, who, "credentials", "resolve")
+	if n := len(p.agent.exchanges()); n != 0 || !isCode(err, "ProxyConnectionError") {
+		return fmt.Errorf("the agent was asked %d times, and the chain ended with %w", n, err)
+	}
+	return nil
 }

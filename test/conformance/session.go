@@ -180,13 +180,13 @@ func moment(in any) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%s is no time", toJSON(in))
 }
 
-// recent reports a time that is not of the last minutes.
+// recent reports a time that is not of this run.
 func recent(in any) error {
 	t, err := moment(in)
 	if err != nil {
 		return err
 	}
-	if d := time.Since(t); d < -time.Minute || d > 10*time.Minute {
+	if d := time.Since(t); d < -time.Minute || d > time.Hour {
 		return fmt.Errorf("%s is not now", t)
 	}
 	return nil
