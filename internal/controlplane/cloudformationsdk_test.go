@@ -53,7 +53,7 @@ func testSDKStacks(t *testing.T, s *stacks) {
 	must(s.UpdateStack(ctx, &cloudformation.UpdateStackInput{StackName: name, TemplateBody: eksctlTemplate(t, "sdk-role", s3Read), Capabilities: named()}))(t)
 	wantAPIError(t, refusal(s.UpdateStack(ctx, &cloudformation.UpdateStackInput{StackName: none, UsePreviousTemplate: aws.Bool(true)})), "ValidationError", noneNamed)
 	wantAPIError(t, refusal(s.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: none})), "ValidationError", noneWithID)
-	wantAPIError(t, refusal(s.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: none})), "ValidationError", " does not exist")
+	wantAPIError(t, refusal(s.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: none})), "ValidationError", noneNamed)
 	if got := s.events("sdk"); len(got) < 6 {
 		t.Errorf("events %q", got)
 	}
@@ -141,7 +141,7 @@ func testSDKChangeSets(t *testing.T, s *stacks) {
 		t.Errorf("change %+v", c)
 	}
 	wantAPIError(t, refusal(s.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{StackName: name, ChangeSetName: none})), "ChangeSetNotFound", "ChangeSet [none] does not exist")
-	wantAPIError(t, refusal(s.ListChangeSets(ctx, &cloudformation.ListChangeSetsInput{StackName: none})), "ValidationError", " does not exist")
+	wantAPIError(t, refusal(s.ListChangeSets(ctx, &cloudformation.ListChangeSetsInput{StackName: none})), "ValidationError", noneNamed)
 	must(s.ListChangeSets(ctx, &cloudformation.ListChangeSetsInput{StackName: name}))(t)
 	must(s.ExecuteChangeSet(ctx, &cloudformation.ExecuteChangeSetInput{ChangeSetName: made.Id}))(t)
 	if s.role("parts-role") != nil || s.role("parts-new") == nil {
@@ -151,7 +151,7 @@ func testSDKChangeSets(t *testing.T, s *stacks) {
 	in.ChangeSetName, in.TemplateBody = aws.String("c2"), eksctlTemplate(t, "parts-role")
 	must(s.CreateChangeSet(ctx, in))(t)
 	must(s.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: name, ChangeSetName: in.ChangeSetName}))(t)
-	wantAPIError(t, refusal(s.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: none, ChangeSetName: in.ChangeSetName})), "ValidationError", " does not exist")
+	wantAPIError(t, refusal(s.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{StackName: none, ChangeSetName: in.ChangeSetName})), "ValidationError", noneNamed)
 }
 
 // testSDKPages: one more than a page of stacks, and of resources.
