@@ -89,7 +89,11 @@ func unchanged(err error) bool {
 	case errors.As(err, &before):
 		return true
 	}
-	return errors.As(err, &answer) && answer.HTTPStatusCode() < http.StatusInternalServerError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	status := answer.HTTPStatusCode() // 0 where no answer came
+	return status >= http.StatusBadRequest && status < http.StatusInternalServerError
 }
 
 // TakeBack is the action of lines of an undo file.
@@ -120,9 +124,10 @@ func Revert(ctx context.Context, c *clients.Clients, kind, name string, dry bool
 	p := &Plan{Import: kind, Target: Target{Account: head.Account, ClusterARN: head.ClusterARN}, Undo: name, Approved: !dry}
 	for _, m := range changes {
 		l := p.add(m.change.line())
-		l.Why = "it was to be made"
+		done := map[bool]string{true: "was", false: "may have been"}[m.id != ""]
+		l.Why = "it " + done + " made"
 		if l.Action == Extend {
-			l.Why = "its trust policy was to be extended"
+			l.Why = "its trust policy " + done + " extended"
 		}
 		l.Action = TakeBack
 	}
