@@ -138,7 +138,10 @@ func (cp *ControlPlane) openStore(ctx context.Context) error {
 		return err
 	}
 	cp.client, cp.member = client, member
-	cp.db, err = etcd.Open(ctx, client, Schema(), etcd.Options{Log: cp.cfg.Log, Release: cp.cfg.Release, Rand: cp.cfg.Rand})
+	cp.db, err = etcd.Open(ctx, client, Schema(), etcd.Options{
+		Log: cp.cfg.Log, Release: cp.cfg.Release, Rand: cp.cfg.Rand,
+		Alone: member != nil, // it has no socket, and its directory one process
+	})
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
@@ -269,10 +272,7 @@ func (cp *ControlPlane) openAudit() error {
 // checks are the lines of /readyz.
 func (cp *ControlPlane) checks() []server.Check {
 	return []server.Check{
-		{Name: "store", Reason: "the store does not answer", Run: func(ctx context.Context) error {
-			_, err := cp.db.Fence(ctx)
-			return err
-		}},
+		{Name: "store", Reason: "the store does not answer", Run: cp.db.Ping},
 		{Name: "session-keys", Reason: "there is no session key", Run: func(context.Context) error {
 			_, err := cp.svc.ring.Primary()
 			return err

@@ -45,9 +45,10 @@ type Store interface {
 	// View returns the newest view that this process has seen. It never
 	// waits. Everything that this process has committed is in it.
 	View() *View
-	// Fence returns a view at least as new as the store's revision at the
-	// time of the call, so that a write acknowledged by any replica is in it.
-	// Concurrent calls share one round trip. Returns ErrUnavailable.
+	// Fence returns a view that has every write which any replica had
+	// acknowledged at the time of the call.
+	// Concurrent calls share one round trip; where no other replica can write
+	// there is none. Returns ErrUnavailable.
 	Fence(ctx context.Context) (*View, error)
 	// Next waits for a view newer than the revision and returns the newest
 	// that this process has seen. The error is ctx's when that ends first, or

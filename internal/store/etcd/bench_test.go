@@ -83,11 +83,17 @@ func BenchmarkUpdateParallel(b *testing.B) {
 }
 
 func BenchmarkFence(b *testing.B) {
-	db := openDB(b, startMember(b, b.TempDir()).Client(), options())
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := db.Fence(b.Context()); err != nil {
-			b.Fatal(err)
-		}
+	for name, alone := range map[string]bool{"alone": true, "one of several": false} {
+		b.Run(name, func(b *testing.B) {
+			opts := options()
+			opts.Alone = alone
+			db := openDB(b, startMember(b, b.TempDir()).Client(), opts)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := db.Fence(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

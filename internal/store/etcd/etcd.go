@@ -40,6 +40,10 @@ type Options struct {
 	Release string
 	// Rand gives the process its name among the replicas. Required.
 	Rand io.Reader
+	// Alone says that no other process writes to this etcd while the store is
+	// open. All that was ever acknowledged is in View then, and a fence needs
+	// no call.
+	Alone bool
 	// Timeout bounds one call to etcd and one wait for the watch, beside the
 	// caller's context. 0 means 5 s.
 	Timeout time.Duration

@@ -79,6 +79,15 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestConformanceAlone: who is alone keeps the contract without asking.
+func TestConformanceAlone(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) store.Store {
+		opts := options()
+		opts.Alone = true
+		return openDB(t, startMember(t, t.TempDir()).Client(), opts)
+	})
+}
+
 func TestReplicas(t *testing.T) {
 	storetest.RunReplicas(t, func(t *testing.T) (a, b store.Store) {
 		m := startMember(t, t.TempDir())

@@ -63,20 +63,26 @@ func (c *cutter) heal() {
 	c.down = false
 }
 
-// frail opens a store over a line that can be cut.
-func frail(t *testing.T, m *etcdembed.Member, timeout time.Duration) (*etcd.DB, *cutter) {
+// client is one of a member, over the line.
+func (c *cutter) client(t *testing.T) *clientv3.Client {
 	t.Helper()
-	c := &cutter{member: m}
-	client, err := m.NewClient(grpc.WithContextDialer(c.dial), grpc.WithConnectParams(grpc.ConnectParams{
+	client, err := c.member.NewClient(grpc.WithContextDialer(c.dial), grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 50 * time.Millisecond},
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	closeLater(t, client)
+	return client
+}
+
+// frail opens a store over a line that can be cut.
+func frail(t *testing.T, m *etcdembed.Member, timeout time.Duration) (*etcd.DB, *cutter) {
+	t.Helper()
+	c := &cutter{member: m}
 	opts := options()
 	opts.Timeout = timeout
-	return openDB(t, client, opts), c
+	return openDB(t, c.client(t), opts), c
 }
 
 func write(s store.Store, id, color string) error {
@@ -304,5 +310,42 @@ func TestOutOfReach(t *testing.T) {
 	_, err := etcd.Open(ctx, m.Client(), storetest.Schema(), options())
 	if err == nil || !strings.Contains(err.Error(), "canceled") {
 		t.Errorf("Open with an ended context: %v", err)
+	}
+}
+
+// TestAloneEtcdAway: its fence has all that was acknowledged, whatever becomes
+// of etcd; Ping tells, and so does the fence once nobody follows the store.
+func TestAloneEtcdAway(t *testing.T) {
+	m := startMember(t, t.TempDir())
+	line := &cutter{member: m}
+	opts := options()
+	opts.Alone, opts.Timeout = true, time.Second
+	db := openDB(t, line.client(t), opts)
+	if err := db.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(db, "a", "red"); err != nil {
+		t.Fatal(err)
+	}
+	line.cut()
+	v, err := db.Fence(t.Context())
+	if r, ok := storetest.Records.Get(v, storetest.Here, "a"); err != nil || !ok || r.Color != "red" {
+		t.Errorf("%+v %v", r, err)
+	}
+	if err := db.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("ping: %v", err)
+	}
+	ended, stop := context.WithCancel(t.Context())
+	stop()
+	line.heal()
+	idle, err := etcd.Open(t.Context(), m.Client(), storetest.Schema(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := idle.Run(ended); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	if _, err := idle.Fence(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("fence of one that follows nothing: %v", err)
 	}
 }

@@ -50,9 +50,29 @@ func (f *fences) take() *fence {
 	return w
 }
 
-// Fence implements store.Store: one linearizable read for all who wait, then
-// the wait until the watch has shown its revision.
+// Fence implements store.Store. Who is alone has what it acknowledged in its
+// own view already: Update returns when the watch has shown what it wrote.
 func (db *DB) Fence(ctx context.Context) (*store.View, error) {
+	if !db.opts.Alone {
+		return db.fence(ctx)
+	}
+	select {
+	case <-db.done:
+		return nil, db.ended()
+	default:
+		return db.View(), nil
+	}
+}
+
+// Ping reports whether etcd answers, and the watch follows it.
+func (db *DB) Ping(ctx context.Context) error {
+	_, err := db.fence(ctx)
+	return err
+}
+
+// fence is one linearizable read for all who wait, then the wait until the
+// watch has shown its revision.
+func (db *DB) fence(ctx context.Context) (*store.View, error) {
 	f := db.fences.join()
 	wctx, cancel := db.callContext(ctx)
 	defer cancel()

@@ -248,7 +248,7 @@ func (db *DB) forgetCommit(nonce string) {
 // the watch has shown its marker. That it was not shown proves nothing, since
 // the request may still be on its way.
 func (db *DB) resolve(ctx context.Context, nonce string) (rev int64, done bool) {
-	if _, err := db.Fence(ctx); err != nil {
+	if _, err := db.fence(ctx); err != nil {
 		return 0, false
 	}
 	db.mu.Lock()
