@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,21 +13,22 @@ import (
 
 func TestKeepSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var hits, fetches uint64
-		settled := 0
+		var hits, fetches atomic.Uint64
+		var settled atomic.Int64
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			keepSettled(ctx, func() (uint64, uint64) { return hits, fetches }, func() { settled++ })
+			keepSettled(ctx, func() (uint64, uint64) { return hits.Load(), fetches.Load() }, func() { settled.Add(1) })
 		}()
-		step := func(name string, moreHits, moreFetches uint64, want int) {
+		step := func(name string, moreHits, moreFetches uint64, want int64) {
 			t.Helper()
-			hits, fetches = hits+moreHits, fetches+moreFetches
+			hits.Add(moreHits)
+			fetches.Add(moreFetches)
 			time.Sleep(restInterval)
 			synctest.Wait()
-			if settled != want {
-				t.Errorf("%s: settled %d times, want %d", name, settled, want)
+			if got := settled.Load(); got != want {
+				t.Errorf("%s: settled %d times, want %d", name, got, want)
 			}
 		}
 		step("nothing", 0, 0, 0)
