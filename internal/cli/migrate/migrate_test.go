@@ -48,6 +48,14 @@ type plane struct {
 	broken       bool // every call answers with a fault of the service
 }
 
+// alone waits for the call under way: one whose connection was dropped may
+// outlive its answer.
+func (p *plane) alone(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
 func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,7 +182,7 @@ func reverted(t *testing.T, c *clients.Clients, name string) *Plan {
 func TestRunJudged(t *testing.T) {
 	s, c := start(t)
 	p, f := planned(t, c)
-	s.trust = trust.ForPods(account, clusterARN+"-3")
+	s.alone(func() { s.trust = trust.ForPods(account, clusterARN+"-3") })
 	if err := errors.Join(Run(t.Context(), c, p, f, nil), f.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -200,20 +208,22 @@ func TestRunLost(t *testing.T) {
 			s, c := start(t)
 			p, f := planned(t, c)
 			old := s.trust
-			s.lose = tc.lose
+			s.alone(func() { s.lose = tc.lose })
 			if err := errors.Join(Run(t.Context(), c, p, f, nil), f.Close()); err != nil {
 				t.Fatal(err)
 			}
-			s.lose = ""
+			s.alone(func() { s.lose = "" })
 			if got := results(p); got != tc.want {
 				t.Errorf("results %s", got)
 			}
 			if back := reverted(t, c, f.Name); results(back) != tc.back || !back.Complete() {
 				t.Errorf("taken back: %s", results(back))
 			}
-			if s.trust != old || len(s.associations) > 0 {
-				t.Errorf("left: %s, %v", s.trust, s.associations)
-			}
+			s.alone(func() {
+				if s.trust != old || len(s.associations) > 0 {
+					t.Errorf("left: %s, %v", s.trust, s.associations)
+				}
+			})
 			if again := reverted(t, c, f.Name); len(again.Lines) > 0 {
 				t.Errorf("taken back again: %s", results(again))
 			}
@@ -226,7 +236,7 @@ func TestRunLost(t *testing.T) {
 func TestRunFault(t *testing.T) {
 	s, c := start(t)
 	p, f := planned(t, c)
-	s.hook = func(action string) { s.broken = action == "UpdateAssumeRolePolicy" }
+	s.alone(func() { s.hook = func(action string) { s.broken = action == "UpdateAssumeRolePolicy" } })
 	if err := errors.Join(Run(t.Context(), c, p, f, nil), f.Close()); err != nil {
 		t.Fatal(err)
 	}
