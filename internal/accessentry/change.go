@@ -14,17 +14,34 @@ import (
 	"podid/internal/store"
 )
 
-// change applies fn to a copy of the entry and stores it. The entry has to be
-// still the one that was judged.
+// asJudged returns the entry as it is now. It and its cluster have to be still
+// those that were judged, with the same tags.
+func (m *Manager) asJudged(tx *store.Tx, c *cluster.Cluster, judged *Entry) (*Entry, error) {
+	now, err := cluster.Named(tx, m.scope(), c.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := cluster.AsJudged(c, now); err != nil {
+		return nil, err
+	}
+	e, ok := Entries.Get(tx, m.scope(), Key(c.UID, judged.PrincipalARN))
+	if !ok {
+		return nil, notFound()
+	}
+	if !sameEntry(judged, e) {
+		return nil, cluster.ChangedMeanwhile("access entry")
+	}
+	return e, nil
+}
+
+// change applies fn to a copy of the entry, which has to be asJudged, and
+// stores it.
 func (m *Manager) change(ctx context.Context, c *cluster.Cluster, judged *Entry, fn func(*Entry) error) (*Entry, error) {
 	var out *Entry
 	err := cluster.Commit(ctx, m.Store, "change access entry", func(tx *store.Tx) error {
-		e, ok := Entries.Get(tx, m.scope(), Key(c.UID, judged.PrincipalARN))
-		if !ok {
-			return notFound()
-		}
-		if !sameEntry(judged, e) {
-			return cluster.ChangedMeanwhile("access entry")
+		e, err := m.asJudged(tx, c, judged)
+		if err != nil {
+			return err
 		}
 		n := *e
 		n.Policies = slices.Clone(e.Policies)
@@ -83,12 +100,8 @@ func (m *Manager) Delete(ctx context.Context, caller iam.Caller, clusterName, pr
 		return err
 	}
 	return cluster.Commit(ctx, m.Store, "delete access entry", func(tx *store.Tx) error {
-		e, ok := Entries.Get(tx, m.scope(), Key(c.UID, principalARN))
-		if !ok {
-			return notFound()
-		}
-		if !sameEntry(judged, e) {
-			return cluster.ChangedMeanwhile("access entry")
+		if _, err := m.asJudged(tx, c, judged); err != nil {
+			return err
 		}
 		Entries.Delete(tx, m.scope(), Key(c.UID, principalARN))
 		return nil

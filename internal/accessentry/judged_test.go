@@ -43,6 +43,13 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 		changeCluster(tx, func(c *cluster.Cluster) { c.UID = strings.Repeat("f", 32) })
 	}
 	tagEntry := func(tx *store.Tx) { changeEntry(tx, func(e *accessentry.Entry) { e.Tags["team"] = "b" }) }
+	// The entry comes along, as if the principal had been let in again.
+	moveAnew := func(tx *store.Tx) {
+		old, _ := cluster.Clusters.Get(tx, scope, "c")
+		registerAnew(tx)
+		e, _ := accessentry.Entries.Get(tx, scope, accessentry.Key(old.UID, devARN))
+		accessentry.Entries.Put(tx, scope, accessentry.Key(strings.Repeat("f", 32), devARN), e)
+	}
 	makeAnew := func(tx *store.Tx) { changeEntry(tx, func(e *accessentry.Entry) { e.ARN += "0" }) }
 	for action, verb := range map[string]func(context.Context, *house) error{
 		"eks:CreateAccessEntry": func(ctx context.Context, h *house) error {
@@ -63,8 +70,14 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 			return err
 		},
 		"eks:DisassociateAccessPolicy": func(ctx context.Context, h *house) error { return h.Disassociate(ctx, me, "c", devARN, view) },
+		"eks:TagResource": func(ctx context.Context, h *house) error {
+			return h.Tag(ctx, me, "c", h.devEntry().ARN, map[string]string{"more": "x"})
+		},
+		"eks:UntagResource": func(ctx context.Context, h *house) error {
+			return h.Untag(ctx, me, "c", h.devEntry().ARN, []string{"team"})
+		},
 	} {
-		rivals := map[string]func(*store.Tx){"tagged": tagEntry, "made anew": makeAnew}
+		rivals := map[string]func(*store.Tx){"tagged": tagEntry, "made anew": makeAnew, "cluster tagged": tagCluster, "cluster registered anew": moveAnew}
 		if strings.Contains(action, ":Create") {
 			rivals = map[string]func(*store.Tx){"tagged": tagCluster, "registered anew": registerAnew}
 		}
@@ -89,6 +102,13 @@ func TestWhatWasJudgedIsWhatIsChanged(t *testing.T) {
 			})
 		}
 	}
+}
+
+// devEntry is the entry of the role as it is now.
+func (h *house) devEntry() *accessentry.Entry {
+	c, _ := cluster.Clusters.Get(h.store.View(), scope, "c")
+	e, _ := accessentry.Entries.Get(h.store.View(), scope, accessentry.Key(c.UID, devARN))
+	return e
 }
 
 // records is all that is stored of entries and reviewers.

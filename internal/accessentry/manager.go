@@ -83,15 +83,25 @@ func (m *Manager) clusters() cluster.Rights {
 // onEntry asks for action on the entry of a principal, which may not exist,
 // and returns both as they were judged.
 func (m *Manager) onEntry(ctx context.Context, caller iam.Caller, action, name, principalARN string, keys ...iam.ConditionKey) (*cluster.Cluster, *Entry, error) {
+	return m.judge(ctx, caller, action, name, m.entryARN(name, principalARN, ""), func(r store.Reader, c *cluster.Cluster) (*Entry, bool) {
+		return Entries.Get(r, m.scope(), Key(c.UID, principalARN))
+	}, keys)
+}
+
+// judge asks for action on the entry that find finds in the cluster of that
+// name, and on resource when there is none. It returns cluster and entry as
+// they were judged.
+func (m *Manager) judge(
+	ctx context.Context, caller iam.Caller, action, name, resource string, find func(store.Reader, *cluster.Cluster) (*Entry, bool), keys []iam.ConditionKey,
+) (*cluster.Cluster, *Entry, error) {
 	v, err := m.Store.Fence(ctx)
 	if err != nil {
 		return nil, nil, cluster.StoreFault("authorize "+action, err)
 	}
-	resource := m.entryARN(name, principalARN, "")
 	var e *Entry
 	c, ok := cluster.Clusters.Get(v, m.scope(), name)
 	if ok {
-		if e, ok = Entries.Get(v, m.scope(), Key(c.UID, principalARN)); ok {
+		if e, ok = find(v, c); ok {
 			resource = e.ARN
 			keys = append(keys, cluster.ResourceTags(e.Tags)...)
 		}

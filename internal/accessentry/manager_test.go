@@ -399,6 +399,9 @@ func TestVerbsAsk(t *testing.T) {
 		{"eks:ListAssociatedAccessPolicies", e.ARN, "team", func(ctx context.Context) error { _, err := h.ListAssociated(ctx, me, "c", devARN); return err }},
 		{"eks:DisassociateAccessPolicy", e.ARN, "team", func(ctx context.Context) error { return h.Disassociate(ctx, me, "c", devARN, view) }},
 		{"eks:DeleteAccessEntry", e.ARN, "team", func(ctx context.Context) error { return h.Delete(ctx, me, "c", devARN) }},
+		{"eks:TagResource", e.ARN, "team", func(ctx context.Context) error { return h.Tag(ctx, me, "c", e.ARN, map[string]string{"team": "b"}) }},
+		{"eks:UntagResource", e.ARN, "team", func(ctx context.Context) error { return h.Untag(ctx, me, "c", e.ARN, []string{"team"}) }},
+		{"eks:ListTagsForResource", e.ARN, "team", func(ctx context.Context) error { _, err := h.Tags(ctx, me, "c", e.ARN); return err }},
 		{"eks:ListAccessPolicies", "*", "", func(ctx context.Context) error { _, err := h.ListPolicies(ctx, me); return err }},
 		{"podid:CreateReviewToken", onCluster, "env", func(ctx context.Context) error { _, err := h.CreateReviewToken(ctx, me, "c"); return err }},
 	} {

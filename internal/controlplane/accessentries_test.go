@@ -5,6 +5,7 @@ package controlplane_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +103,79 @@ func TestAccessEntries(t *testing.T) {
 	if len(left.AccessEntries) != 0 {
 		t.Errorf("the new cluster inherits %v", left.AccessEntries)
 	}
+}
+
+// TestAccessEntryTags: tags of an entry by its ARN, as Terraform sets them.
+func TestAccessEntryTags(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.Start(t, controlplanetest.Options{})
+	cp.Register("my-cluster", nil)
+	cp.Register("other", nil)
+	role, c, ctx := cp.Role("dev", accountTrust()), cp.EKS(), t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	create := func() *types.AccessEntry {
+		out, err := c.CreateAccessEntry(ctx, &eks.CreateAccessEntryInput{ClusterName: aws.String("my-cluster"), PrincipalArn: &role, Tags: map[string]string{"team": "a", "old": "x"}})
+		must(err)
+		return out.AccessEntry
+	}
+	gone := create()
+	_, err := c.DeleteAccessEntry(ctx, &eks.DeleteAccessEntryInput{ClusterName: gone.ClusterName, PrincipalArn: &role})
+	must(err)
+	made := create()
+	_, err = c.TagResource(ctx, &eks.TagResourceInput{ResourceArn: made.AccessEntryArn, Tags: map[string]string{"team": "b", "env": "prod"}})
+	must(err)
+	_, err = c.UntagResource(ctx, &eks.UntagResourceInput{ResourceArn: made.AccessEntryArn, TagKeys: []string{"old"}})
+	must(err)
+	want := map[string]string{"team": "b", "env": "prod"}
+	kept := func() {
+		t.Helper()
+		tags, err := c.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: made.AccessEntryArn})
+		must(err)
+		got, err := c.DescribeAccessEntry(ctx, &eks.DescribeAccessEntryInput{ClusterName: made.ClusterName, PrincipalArn: &role})
+		must(err)
+		if !maps.Equal(tags.Tags, want) || !maps.Equal(got.AccessEntry.Tags, want) || !got.AccessEntry.CreatedAt.Equal(*made.CreatedAt) || got.AccessEntry.ModifiedAt.Before(*made.ModifiedAt) {
+			t.Errorf("%v %+v", tags.Tags, got.AccessEntry)
+		}
+	}
+	kept()
+	for name, tc := range map[string]struct{ arn, code, message string }{
+		"deleted":         {*gone.AccessEntryArn, "NotFoundException", "could not be found"},
+		"another uuid":    {strings.TrimRight(*made.AccessEntryArn, "0123456789abcdef-") + "00000000-0000-4000-8000-000000000000", "NotFoundException", "could not be found"},
+		"another cluster": {strings.Replace(*made.AccessEntryArn, "/my-cluster/", "/other/", 1), "NotFoundException", "could not be found"},
+		"no cluster":      {strings.Replace(*made.AccessEntryArn, "/my-cluster/", "/nope/", 1), "NotFoundException", "No cluster found for name: nope."},
+		"another account": {strings.Replace(*made.AccessEntryArn, ":111122223333:", ":222233334444:", 1), "BadRequestException", "not of the account"},
+		"uuid left out":   {(*made.AccessEntryArn)[:strings.LastIndexByte(*made.AccessEntryArn, '/')], "BadRequestException", "nor an access entry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, tag := c.TagResource(ctx, &eks.TagResourceInput{ResourceArn: &tc.arn, Tags: map[string]string{"team": "c"}})
+			_, untag := c.UntagResource(ctx, &eks.UntagResourceInput{ResourceArn: &tc.arn, TagKeys: []string{"team"}})
+			_, list := c.ListTagsForResource(ctx, &eks.ListTagsForResourceInput{ResourceArn: &tc.arn})
+			for _, err := range []error{tag, untag, list} {
+				if e := smithy.APIError(nil); !errors.As(err, &e) || e.ErrorCode() != tc.code || !strings.Contains(e.ErrorMessage(), tc.message) {
+					t.Errorf("%v, want %s %q", err, tc.code, tc.message)
+				}
+			}
+		})
+	}
+	kept()
+	// A right to tag may hang on the tags that are and on those to come.
+	bound := eks.NewFromConfig(cp.Config(cp.User("bound", controlplanetest.Document(controlplanetest.Statement("Allow", []string{"eks:TagResource"}, *made.AccessEntryArn, object{
+		"Condition": object{"StringEquals": object{"aws:ResourceTag/team": "b", "aws:RequestTag/env": "test"}},
+	})))))
+	_, err = bound.TagResource(ctx, &eks.TagResourceInput{ResourceArn: made.AccessEntryArn, Tags: map[string]string{"env": "dev"}})
+	if e := smithy.APIError(nil); !errors.As(err, &e) || e.ErrorCode() != "AccessDeniedException" {
+		t.Errorf("%v", err)
+	}
+	kept()
+	_, err = bound.TagResource(ctx, &eks.TagResourceInput{ResourceArn: made.AccessEntryArn, Tags: map[string]string{"env": "test"}})
+	must(err)
+	want["env"] = "test"
+	kept()
 }
 
 // TestAccessEntryErrors: each rule has its answer.

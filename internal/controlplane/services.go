@@ -193,7 +193,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 func (v *services) routes() []restjson.Route {
 	set := v.settings
 	eks := &eksapi.API{
-		Clusters: v.clusters, Associations: v.associations, Addons: v.addons, Versions: v.clusters, Pages: v.pages,
+		Clusters: v.clusters, Associations: v.associations, Addons: v.addons, Entries: v.access, Versions: v.clusters, Pages: v.pages,
 		Partition: set.partition, Account: set.account, Region: set.region,
 	}
 	auth := &eksauthapi.API{Exchange: seenExchange{v.exchange, v.sightings, set}, Partition: set.partition, Account: set.account, Region: set.region}

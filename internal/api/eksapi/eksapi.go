@@ -60,6 +60,7 @@ type API struct {
 	Clusters     Clusters
 	Associations Associations
 	Addons       Addons
+	Entries      EntryTags
 	Versions     Versions
 	Pages        restjson.Pages
 	Partition    string
@@ -71,7 +72,7 @@ type API struct {
 const (
 	onCluster     = "arn:${Partition}:eks:${Region}:${Account}:cluster/${ClusterName}"
 	onAssociation = "arn:${Partition}:eks:${Region}:${Account}:podidentityassociation/${ClusterName}/${AssociationId}"
-	onEither      = onCluster + " or " + onAssociation + " or " + onAddon
+	onTagged      = onCluster + " or " + onAssociation + " or " + onAddon + " or " + onEntry
 )
 
 // Routes lists the operations.
@@ -97,9 +98,9 @@ func (a *API) Routes() []restjson.Route {
 		route(http.MethodGet, "/clusters", "ListClusters", "*", a.listClusters, nil),
 		route(http.MethodGet, "/clusters/{name}", "DescribeCluster", onCluster, a.describeCluster, nil),
 		route(http.MethodDelete, "/clusters/{name}", "DeleteCluster", onCluster, a.deleteCluster, nil),
-		route(http.MethodPost, tags, "TagResource", onEither, a.tagResource, tagErrors),
-		route(http.MethodDelete, tags, "UntagResource", onEither, a.untagResource, tagErrors),
-		route(http.MethodGet, tags, "ListTagsForResource", onEither, a.listTags, tagErrors),
+		route(http.MethodPost, tags, "TagResource", onTagged, a.tagResource, tagErrors),
+		route(http.MethodDelete, tags, "UntagResource", onTagged, a.untagResource, tagErrors),
+		route(http.MethodGet, tags, "ListTagsForResource", onTagged, a.listTags, tagErrors),
 		route(http.MethodGet, "/cluster-versions", "DescribeClusterVersions", "*", a.describeVersions, nil),
 	}, own...)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"podid/internal/accessentry"
 	"podid/internal/addon"
 	"podid/internal/api/call"
 	"podid/internal/api/eksapi"
@@ -86,11 +87,12 @@ func (l *log) Record(_ context.Context, e *audit.Event) error {
 
 type fixture struct {
 	http.Handler
-	api    *eksapi.API
-	rights *rights
-	log    *log
-	seen   *addon.Sightings
-	store  store.Store
+	api     *eksapi.API
+	entries *accessentry.Manager
+	rights  *rights
+	log     *log
+	seen    *addon.Sightings
+	store   store.Store
 }
 
 // uid is the unique id of a cluster.
@@ -106,7 +108,7 @@ func (f *fixture) uid(t *testing.T, name string) string {
 func newFixture(t *testing.T, clusters ...string) *fixture {
 	t.Helper()
 	f := &fixture{rights: &rights{}, log: &log{}}
-	st := storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen, iam.Roles))
+	st := storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen, accessentry.Entries, accessentry.Reviewers, iam.Roles, iam.Users))
 	as := &association.Manager{
 		Store: st, Authz: f.rights, Roles: trustAll{}, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region,
 	}
@@ -114,8 +116,9 @@ func newFixture(t *testing.T, clusters ...string) *fixture {
 	ad := &addon.Manager{
 		Store: st, Authz: f.rights, Associations: as, Agents: f.seen, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region,
 	}
+	f.entries = &accessentry.Manager{Store: st, Authz: f.rights, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region}
 	cs := &cluster.Manager{
-		Store: st, Authz: f.rights, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region, Dependents: []cluster.Dependents{ad, as},
+		Store: st, Authz: f.rights, Now: time.Now, Rand: rand.Reader, Partition: "aws", Account: account, Region: region, Dependents: []cluster.Dependents{ad, f.entries, as},
 	}
 	for _, name := range clusters {
 		_, err := cs.Register(t.Context(), iam.Caller{}, cluster.RegisterInput{
@@ -129,7 +132,10 @@ func newFixture(t *testing.T, clusters ...string) *fixture {
 		Authn: anybody{}, Audit: f.log, Log: slog.New(slog.DiscardHandler), Now: time.Now, Region: region, Account: account,
 		MaxBody: 1 << 20, Observed: func(call.Operation, string, int, time.Duration) {},
 	}
-	f.api = &eksapi.API{Clusters: cs, Associations: as, Addons: ad, Versions: cs, Pages: restjson.Pages{Key: []byte("k")}, Partition: "aws", Account: account, Region: region}
+	f.api = &eksapi.API{
+		Clusters: cs, Associations: as, Addons: ad, Entries: f.entries, Versions: cs, Pages: restjson.Pages{Key: []byte("k")},
+		Partition: "aws", Account: account, Region: region,
+	}
 	f.Handler = restjson.New(gate, f.api.Routes()...)
 	return f
 }

@@ -5,12 +5,14 @@ package eksapi
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"podid/internal/api/call"
 	"podid/internal/api/restjson"
 	"podid/internal/arn"
 	"podid/internal/fault"
+	"podid/internal/iam"
 )
 
 type tagInput struct {
@@ -27,11 +29,18 @@ type tagsOutput struct {
 	Tags map[string]string `json:"tags"`
 }
 
+// EntryTags are the verbs on the tags of access entries, each meant by its ARN.
+type EntryTags interface {
+	Tag(ctx context.Context, caller iam.Caller, clusterName, entryARN string, tags map[string]string) error
+	Untag(ctx context.Context, caller iam.Caller, clusterName, entryARN string, keys []string) error
+	Tags(ctx context.Context, caller iam.Caller, clusterName, entryARN string) (map[string]string, error)
+}
+
 // tagged is the resource that a call on tags names.
 type tagged struct {
-	cluster     string
-	association string // "" for the cluster itself
-	addon       string // name, when it is an add-on
+	cluster string
+	part    string    // of the cluster, as verbs name it; "" for the cluster itself
+	verbs   EntryTags // those of the part's kind: all kinds' have this form
 }
 
 // resource reads the ARN in the path. Only what this control plane owns can
@@ -45,19 +54,20 @@ func (a *API) resource(s string) (tagged, error) {
 		return tagged{}, fault.New(fault.InvalidParameter, "The resource %.200q is not of the account %s in %s.", s, a.Account, a.Region).WithReason("resource-arn")
 	}
 	kind, rest, _ := strings.Cut(p.Resource, "/")
-	name, id, two := strings.Cut(rest, "/")
+	words := strings.Split(rest, "/")
+	named := !slices.Contains(words, "")
 	switch {
-	case kind == "cluster" && !two && name != "":
-		return tagged{cluster: name}, nil
-	case kind == "podidentityassociation" && two && name != "" && id != "" && !strings.Contains(id, "/"):
-		return tagged{cluster: name, association: id}, nil
-	case kind == "addon" && two && name != "":
-		addonName, uuid, whole := strings.Cut(id, "/")
-		if whole && addonName != "" && uuid != "" && !strings.Contains(uuid, "/") {
-			return tagged{cluster: name, addon: addonName}, nil
-		}
+	case kind == "cluster" && len(words) == 1 && named:
+		return tagged{cluster: words[0]}, nil
+	case kind == "podidentityassociation" && len(words) == 2 && named:
+		return tagged{words[0], words[1], a.Associations}, nil
+	case kind == "addon" && len(words) == 3 && named:
+		return tagged{words[0], words[1], a.Addons}, nil
+	case kind == "access-entry" && len(words) == 5 && named && (words[1] == "role" || words[1] == "user") && arn.IsAccount(words[2]):
+		return tagged{words[0], s, a.Entries}, nil
 	}
-	return tagged{}, fault.New(fault.InvalidParameter, "The resource %.200q is neither a cluster nor a pod identity association nor an add-on.", s).WithReason("resource-arn")
+	return tagged{}, fault.New(fault.InvalidParameter, "The resource %.200q is neither a cluster nor a pod identity association nor an add-on nor an access entry.", s).
+		WithReason("resource-arn")
 }
 
 func (a *API) tagResource(ctx context.Context, c *call.Call) (any, error) {
@@ -71,13 +81,10 @@ func (a *API) tagResource(ctx context.Context, c *call.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.addon != "" {
-		return nil, a.Addons.Tag(ctx, c.Caller, r.cluster, r.addon, in.Tags)
-	}
-	if r.association == "" {
+	if r.part == "" {
 		return nil, a.Clusters.Tag(ctx, c.Caller, r.cluster, in.Tags)
 	}
-	return nil, a.Associations.Tag(ctx, c.Caller, r.cluster, r.association, in.Tags)
+	return nil, r.verbs.Tag(ctx, c.Caller, r.cluster, r.part, in.Tags)
 }
 
 func (a *API) untagResource(ctx context.Context, c *call.Call) (any, error) {
@@ -91,13 +98,10 @@ func (a *API) untagResource(ctx context.Context, c *call.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.addon != "" {
-		return nil, a.Addons.Untag(ctx, c.Caller, r.cluster, r.addon, in.TagKeys)
-	}
-	if r.association == "" {
+	if r.part == "" {
 		return nil, a.Clusters.Untag(ctx, c.Caller, r.cluster, in.TagKeys)
 	}
-	return nil, a.Associations.Untag(ctx, c.Caller, r.cluster, r.association, in.TagKeys)
+	return nil, r.verbs.Untag(ctx, c.Caller, r.cluster, r.part, in.TagKeys)
 }
 
 func (a *API) listTags(ctx context.Context, c *call.Call) (any, error) {
@@ -110,12 +114,10 @@ func (a *API) listTags(ctx context.Context, c *call.Call) (any, error) {
 		return nil, err
 	}
 	var tags map[string]string
-	if r.addon != "" {
-		tags, err = a.Addons.Tags(ctx, c.Caller, r.cluster, r.addon)
-	} else if r.association == "" {
+	if r.part == "" {
 		tags, err = a.Clusters.Tags(ctx, c.Caller, r.cluster)
 	} else {
-		tags, err = a.Associations.Tags(ctx, c.Caller, r.cluster, r.association)
+		tags, err = r.verbs.Tags(ctx, c.Caller, r.cluster, r.part)
 	}
 	if err != nil {
 		return nil, err
