@@ -52,6 +52,7 @@ AWS CLI, the SDKs, eksctl and podid talk to this process. Without --dir everythi
 	f.StringVar(&cfg.AccountID, "account-id", "111122223333", "the account's 12-digit `number`")
 	f.StringVar(&cfg.Region, "region", "us-west-2", "the `region` that is stood for")
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:0", "loopback `address` of the API; port 0 is any free one")
+	f.IntVar(&cfg.Limit, "association-limit", 5000, "pod identity associations of one cluster, to try out what happens at the quota")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log everything to standard error")
 	return cmd
 }

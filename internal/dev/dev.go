@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -47,6 +48,7 @@ type Config struct {
 	AccountID string
 	Region    string
 	Listen    string // a loopback address
+	Limit     int    // associations of one cluster; 0 is EKS' quota
 	Release   string
 	Log       *slog.Logger
 	Out       io.Writer // what a person reads
@@ -215,9 +217,13 @@ func (d *process) settings() (serverconfig.Config, error) {
 	flags := serverconfig.NewFlags()
 	set := pflag.NewFlagSet("podid dev", pflag.ContinueOnError)
 	flags.AddTo(set)
-	for _, f := range [][2]string{
+	given := [][2]string{
 		{"data-dir", d.path("server")}, {"account-id", d.cfg.AccountID}, {"region", d.cfg.Region}, {"listen", d.cfg.Listen}, {"metrics-address", ""}, {"token-review", "true"},
-	} {
+	}
+	if d.cfg.Limit != 0 {
+		given = append(given, [2]string{"association-limit", strconv.Itoa(d.cfg.Limit)})
+	}
+	for _, f := range given {
 		if err := set.Set(f[0], f[1]); err != nil {
 			return serverconfig.Config{}, fmt.Errorf("--%s: %w", f[0], err)
 		}

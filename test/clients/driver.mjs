@@ -23,6 +23,7 @@ async function call({ service, operation, input, paginate, attempts }) {
   const client = new Client(attempts ? { maxAttempts: attempts } : {});
   try {
     if (service === "credentials") {
+      for (let again = 1; again < (input?.times ?? 1); again++) await client.config.credentials();
       const { accessKeyId, accountId, expiration } = await client.config.credentials();
       return { accessKeyId, accountId, expiration };
     }

@@ -31,7 +31,8 @@ def call(asked):
         credentials = session.get_credentials()
         if credentials is None:
             raise RuntimeError("the chain found no credentials")
-        frozen = credentials.get_frozen_credentials()
+        for _ in range((asked.get("input") or {}).get("times", 1)):
+            frozen = credentials.get_frozen_credentials()
         return {
             "accessKeyId": frozen.access_key,
             "accountId": getattr(frozen, "account_id", None),

@@ -16,7 +16,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,6 +27,7 @@ import (
 const (
 	clusterName = "my-cluster"
 	otherName   = "other"
+	fullName    = "full" // of the row that fills it
 )
 
 // A bed is a running `podid dev`, and what is known of it.
@@ -37,6 +40,8 @@ type bed struct {
 	bundle  string            // file of both CAs
 	kube    *kubeAPI
 	account string
+	filling sync.Mutex
+	full    bool // fullName has all that it may have
 	region  string
 	stderr  io.Writer
 	server  *exec.Cmd
@@ -63,7 +68,7 @@ func newBed(ctx context.Context, o options, stderr io.Writer) (b *bed, err error
 	if b.log, err = os.Create(b.path("log")); err != nil {
 		return b, err
 	}
-	b.server = exec.CommandContext(ctx, o.podid, "dev", "--dir", b.path("state"), "--clusters", clusterName+","+otherName)
+	b.server = exec.CommandContext(ctx, o.podid, "dev", "--dir", b.path("state"), "--clusters", strings.Join([]string{clusterName, otherName, fullName}, ","), "--association-limit", strconv.Itoa(associationLimit))
 	b.server.Env = b.plainEnv()
 	b.server.Stdout, b.server.Stderr = b.log, b.log
 	b.server.Cancel = func() error { return b.server.Process.Signal(syscall.SIGTERM) }

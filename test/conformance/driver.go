@@ -18,7 +18,8 @@ import (
 )
 
 // A request is one line to a driver: an operation of a service by the model's names, its input with the model's members.
-// The service "credentials" is the client's default chain: "resolve" builds it anew and gives what it found.
+// The service "credentials" is the client's default chain: "resolve" builds it anew, asks it as many
+// times as the input's member "times" says, and gives what it found last.
 type request struct {
 	Service   string `json:"service"`
 	Operation string `json:"operation"`

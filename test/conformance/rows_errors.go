@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -42,6 +43,7 @@ func errorRows() section {
 				return s.refusedCreate(ctx, M{"roleArn": "no-arn"}, "InvalidParameterException", 400, "")
 			}},
 			{"tag-limit", "400: a fifty-first tag", playTagLimit},
+			{"limit", "400 ResourceLimitExceededException: one association more than a cluster may have", playLimit},
 			{"denied", "403 AccessDeniedException: a user without rights", playDenied},
 			{"unknown-key", "403 UnrecognizedClientException: a key that nobody has", func(ctx context.Context, s *session) error {
 				return s.refusedKey(ctx, "AKIAIOSFODNN7EXAMPLE", s.bed.env["AWS_SECRET_ACCESS_KEY"], "UnrecognizedClientException")
@@ -51,6 +53,43 @@ func errorRows() section {
 			}},
 		},
 	}
+}
+
+// associationLimit is the quota of the suite's podid dev: all clients together make far fewer in the one cluster, and the
+// one for this row can be filled.
+const associationLimit = 600
+
+// playLimit fills that cluster, for all clients, and tries once more.
+func playLimit(ctx context.Context, s *session) error {
+	role, err := s.role(ctx, "full", trustOf(M{"Service": "pods.eks.amazonaws.com"}, "sts:AssumeRole", "sts:TagSession"))
+	if err != nil {
+		return err
+	}
+	if err := s.bed.fill(ctx, role); err != nil {
+		return err
+	}
+	in := M{"clusterName": fullName, "namespace": "full", "serviceAccount": s.name("one-more"), "roleArn": role}
+	return s.refused(ctx, "eks", "CreatePodIdentityAssociation", in, "ResourceLimitExceededException", 400, "")
+}
+
+// fill gives the cluster fullName all that it may have, for the first client that asks.
+func (b *bed) fill(ctx context.Context, role string) error {
+	b.filling.Lock()
+	defer b.filling.Unlock()
+	if b.full {
+		return nil
+	}
+	var file strings.Builder
+	fmt.Fprintf(&file, "apiVersion: eksctl.io/v1alpha5\nkind: ClusterConfig\nmetadata: {name: %s, region: %s}\niam:\n  podIdentityAssociations:\n", fullName, b.region)
+	for i := range associationLimit {
+		fmt.Fprintf(&file, "  - {namespace: full, serviceAccountName: sa-%d, roleARN: %q}\n", i, role)
+	}
+	if err := os.WriteFile(b.path("full.yaml"), []byte(file.String()), 0o600); err != nil {
+		return err
+	}
+	_, err := b.podid(ctx, "create", "podidentityassociation", "-f", b.path("full.yaml"))
+	b.full = err == nil
+	return err
 }
 
 // refusedCreate tries to make an association with something wrong in it.

@@ -16,6 +16,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -56,6 +57,7 @@ type fault struct {
 	code  int  // answers with this and forwards nothing
 	body  string
 	delay time.Duration
+	edit  func(M) // changes the answer, a JSON object, on its way
 }
 
 // A witness stands between one client and podid, or its agent: it forwards, writes down, and, when it is told to, makes the
@@ -144,6 +146,9 @@ func (w *witness) handler(next http.Handler) http.Handler {
 			rec.header.Set("Content-Type", "text/plain")
 		} else {
 			next.ServeHTTP(rec, r)
+		}
+		if f.edit != nil {
+			rec.edit(f.edit)
 		}
 		e.Status, e.Answer, e.Reply = rec.status, rec.body.String(), rec.header
 		w.mu.Lock()
@@ -237,6 +242,18 @@ type recorder struct {
 func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+
+// edit changes an answer that is a JSON object; another one it leaves.
+func (r *recorder) edit(change func(M)) {
+	var answer M
+	if decode(r.body.Bytes(), &answer) != nil {
+		return
+	}
+	change(answer)
+	r.body.Reset()
+	r.body.WriteString(toJSON(answer))
+	r.header.Set("Content-Length", strconv.Itoa(r.body.Len()))
+}
 
 func (r *recorder) copyTo(w http.ResponseWriter) {
 	for name, values := range r.header {
