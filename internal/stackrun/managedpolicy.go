@@ -158,13 +158,8 @@ func (p *planner) attachPart(t *Thing, key string) *action {
 	kind, name, _ := strings.Cut(key, "/")
 	return &action{
 		do: func(ctx context.Context, w *worker) error {
-			switch kind {
-			case inUser:
-				return w.iam.AttachUserPolicy(ctx, w.who, name, t.Name)
-			case inGroup:
-				return w.iam.AttachGroupPolicy(ctx, w.who, name, t.Name)
-			}
-			return w.iam.AttachRolePolicy(ctx, w.who, name, t.Name)
+			verb := ofKind(kind, w.iam.AttachUserPolicy, w.iam.AttachGroupPolicy, w.iam.AttachRolePolicy)
+			return verb(ctx, w.who, name, t.Name)
 		},
 		guard: p.samePolicy(t),
 		done: func(r store.Reader, t *Thing) (*Thing, error) {
@@ -177,13 +172,8 @@ func (p *planner) detachPart(t *Thing, key string) *action {
 	kind, name, _ := strings.Cut(key, "/")
 	return &action{
 		do: func(ctx context.Context, w *worker) error {
-			switch kind {
-			case inUser:
-				return w.iam.DetachUserPolicy(ctx, w.who, name, t.Name)
-			case inGroup:
-				return w.iam.DetachGroupPolicy(ctx, w.who, name, t.Name)
-			}
-			return w.iam.DetachRolePolicy(ctx, w.who, name, t.Name)
+			verb := ofKind(kind, w.iam.DetachUserPolicy, w.iam.DetachGroupPolicy, w.iam.DetachRolePolicy)
+			return verb(ctx, w.who, name, t.Name)
 		},
 		guard: p.samePrincipal(t, key),
 		done: p.refreshed(func(n *Thing) error {

@@ -66,18 +66,24 @@ func (p *planner) beginPolicy(goal *stack.Policy) (*action, error) {
 	return recording(func(*Thing) *Thing { return t }), nil
 }
 
+// ofKind is the verb for the kind of principal that a part of a policy is in.
+func ofKind[V any](kind string, user, group, role V) V {
+	switch kind {
+	case inUser:
+		return user
+	case inGroup:
+		return group
+	}
+	return role
+}
+
 func (p *planner) putPart(t *Thing, key, document string) *action {
 	kind, name, _ := strings.Cut(key, "/")
 	_, ours := t.Parts[key]
 	a := &action{
 		do: func(ctx context.Context, w *worker) error {
-			switch kind {
-			case inUser:
-				return w.iam.PutUserPolicy(ctx, w.who, name, t.Name, document)
-			case inGroup:
-				return w.iam.PutGroupPolicy(ctx, w.who, name, t.Name, document)
-			}
-			return w.iam.PutRolePolicy(ctx, w.who, name, t.Name, document)
+			verb := ofKind(kind, w.iam.PutUserPolicy, w.iam.PutGroupPolicy, w.iam.PutRolePolicy)
+			return verb(ctx, w.who, name, t.Name, document)
 		},
 		guard: func(r store.Reader) error {
 			if p.inlineOf(r, key, t.Name) {
@@ -101,13 +107,8 @@ func (p *planner) deletePart(t *Thing, key string) *action {
 	kind, name, _ := strings.Cut(key, "/")
 	return &action{
 		do: func(ctx context.Context, w *worker) error {
-			switch kind {
-			case inUser:
-				return w.iam.DeleteUserPolicy(ctx, w.who, name, t.Name)
-			case inGroup:
-				return w.iam.DeleteGroupPolicy(ctx, w.who, name, t.Name)
-			}
-			return w.iam.DeleteRolePolicy(ctx, w.who, name, t.Name)
+			verb := ofKind(kind, w.iam.DeleteUserPolicy, w.iam.DeleteGroupPolicy, w.iam.DeleteRolePolicy)
+			return verb(ctx, w.who, name, t.Name)
 		},
 		guard: p.samePrincipal(t, key),
 		done:  func(_ store.Reader, t *Thing) (*Thing, error) { return withoutPart(key)(t), nil },
