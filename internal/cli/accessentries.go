@@ -223,18 +223,7 @@ func (a *app) listEntries(ctx context.Context, c *clients.Clients, cluster strin
 // completePrincipals completes the principals that have an entry in the
 // cluster that is named.
 func (a *app) completePrincipals(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
-	defer cancel()
-	cluster := cmd.Flag("cluster").Value.String()
-	c, err := a.clients(ctx)
-	if err != nil || cluster == "" {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	found, err := principals(ctx, c, cluster)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return found, cobra.ShellCompDirectiveNoFileComp
+	return a.completeIn(cmd, principals)
 }
 
 func (a *app) updateAccessEntry() *cobra.Command {

@@ -255,6 +255,12 @@ func (a *app) listAddons(ctx context.Context, c *clients.Clients, cluster string
 
 // completeAddons completes the add-ons of the cluster that is named.
 func (a *app) completeAddons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeIn(cmd, addonNames)
+}
+
+// completeIn completes what the cluster that is named has; nothing where it
+// cannot be listed in time.
+func (a *app) completeIn(cmd *cobra.Command, list func(context.Context, *clients.Clients, string) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
 	defer cancel()
 	cluster := cmd.Flag("cluster").Value.String()
@@ -262,9 +268,9 @@ func (a *app) completeAddons(cmd *cobra.Command, _ []string, _ string) ([]string
 	if err != nil || cluster == "" {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names, err := addonNames(ctx, c, cluster)
+	found, err := list(ctx, c, cluster)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
