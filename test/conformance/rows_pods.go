@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 )
@@ -292,101 +291,6 @@ func (s *session) agentFails(ctx context.Context, f fault) error {
 	return nil
 }
 
-// editedAnswer changes what the agent says. The clients named cannot take it so; the others do not mind.
-func (s *session) editedAnswer(ctx context.Context, refusing []string, edit func(M)) error {
-	_, err := s.podIdentity(ctx, "app", func(p *pod) {
-		for range 5 { // as often as any client asks
-			p.agent.inject(fault{match: anything, edit: edit})
-		}
-	})
-	if !slices.Contains(refusing, s.player.ID) {
-		return err
-	}
-	if got := (*refusal)(nil); !errors.As(err, &got) {
-		return fmt.Errorf("the client takes it: %w", err)
-	}
-	return nil
-}
-
-// playSlower is why the agent answers within two seconds: botocore's time for it.
-func playSlower(ctx context.Context, s *session) error {
-	p, err := s.podIdentity(ctx, "app", func(p *pod) {
-		for range 3 {
-			p.agent.inject(fault{match: anything, delay: 3 * time.Second})
-		}
-	})
-	if s.player.ID == "go" || s.player.ID == "js" {
-		return err
-	}
-	if got := (*refusal)(nil); !errors.As(err, &got) {
-		return fmt.Errorf("the client waited: %w", err)
-	}
-	if n := len(p.agent.exchanges()); n > 3 {
-		return fmt.Errorf("the agent was asked %d times", n)
-	}
-	return nil
-}
-
-func playRefreshed(ctx context.Context, s *session) error {
-	if _, err := s.association(ctx, "app", nil); err != nil {
-		return err
-	}
-	p, err := s.newPod(ctx, "app")
-	if err != nil {
-		return err
-	}
-	soon := time.Now().Add(4 * time.Minute).UTC().Format(time.RFC3339)
-	p.agent.inject(fault{match: anything, edit: func(a M) { a["Expiration"] = soon }})
-	who, err := s.start(ctx, p.env)
-	if err != nil {
-		return err
-	}
-	out, err := who.call(ctx, request{Service: "credentials", Operation: "resolve", Input: M{"times": 4}})
-	if err = classify(err); err != nil {
-		return err
-	}
-	// The SDK for JavaScript asks again behind the caller's back, and gives the old ones until it is answered.
-	for range 150 {
-		if len(p.agent.exchanges()) > 1 {
-			break
-		}
-		wait(ctx, 20*time.Millisecond)
-	}
-	if n := len(p.agent.exchanges()); n != 2 {
-		return fmt.Errorf("the agent was asked %d times, want 2", n)
-	}
-	expires, err := moment(field(out, "expiration"))
-	if err == nil && s.player.ID != "js" && time.Until(expires) < time.Hour {
-		err = fmt.Errorf("the credentials end %s", expires)
-	}
-	return err
-}
-
-func playHTTPS(ctx context.Context, s *session) error {
-	if s.player.ID == "boto3" || s.player.ID == "cli" {
-		// It asks the agent with the roots that it ships, whatever AWS_CA_BUNDLE says.
-		return fmt.Errorf("%w: no way to give it a CA for the agent", errAbsent)
-	}
-	w, err := newWitness(s.bed.env["PODID_AGENT_ENDPOINT"], s.bed.ca, &http.Client{Transport: &http.Transport{}})
-	if err != nil {
-		return err
-	}
-	s.closers = append(s.closers, w.close)
-	_, err = s.podIdentity(ctx, "app", func(p *pod) {
-		// The SDK for Go asks the agent with the system's roots, whatever AWS_CA_BUNDLE says.
-		p.env = append(p.env, "AWS_CONTAINER_CREDENTIALS_FULL_URI="+w.url+"/v1/credentials", "SSL_CERT_FILE="+s.bed.bundle)
-	})
-	if n := len(w.exchanges()); err == nil && n != 1 {
-		return fmt.Errorf("the agent was asked %d times", n)
-	}
-	return err
-}
-
-func playFileFirst(ctx context.Context, s *session) error {
-	_, err := s.podIdentity(ctx, "app", func(p *pod) { p.env = append(p.env, "AWS_CONTAINER_AUTHORIZATION_TOKEN=not-the-token") })
-	return err
-}
-
 // silent wants a failure of the client's own, with no token sent to the agent.
 func (s *session) silent(ctx context.Context, change func(*pod)) error {
 	p, err := s.podIdentity(ctx, "app", change)
@@ -462,56 +366,4 @@ func playIRSAFirst(ctx context.Context, s *session) error {
 		return fmt.Errorf("the agent was asked %d times", n)
 	}
 	return want(out, M{"Arn": fmt.Sprintf("arn:aws:sts::%s:assumed-role/%s/irsa", s.bed.account, s.name("irsa"))})
-}
-
-// oldRows are an SDK that is older than Pod Identity: a pod's variables must not take from it what it had.
-func oldRows() section {
-	return section{
-		ID: "old", Title: "An SDK older than Pod Identity", Clients: []string{"old-boto3"},
-		Note: "It knows neither the operations nor the agent's address. On EKS such pods stay with what they had, and so they do here.",
-		Rows: []row{
-			{"old-operations", "it has no CreatePodIdentityAssociation", func(ctx context.Context, s *session) error {
-				_, err := s.admin.call(ctx, request{Service: "eks", Operation: "CreatePodIdentityAssociation"})
-				if !isCode(err, lacking) {
-					return fmt.Errorf("it has it: %w", err)
-				}
-				return nil
-			}},
-			{"old-agent", "it refuses the agent's address by itself, and sends no token", func(ctx context.Context, s *session) error {
-				p, err := s.newPod(ctx, "app")
-				if err != nil {
-					return err
-				}
-				who, err := s.start(ctx, append(p.env, "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://169.254.170.23/v1/credentials"))
-				if err != nil {
-					return err
-				}
-				_, err = s.inPod(ctx, who, "sts", "GetCallerIdentity")
-				if err == nil || !strings.Contains(err.Error(), "Unsupported host '169.254.170.23'") {
-					return fmt.Errorf("it says %w", err)
-				}
-				return nil
-			}},
-			{"old-irsa", "with IRSA beside Pod Identity it goes to STS, not to the agent", playOldIRSA},
-			{"old-keys", "keys in the environment stay good", playKeysFirst},
-		},
-	}
-}
-
-// playOldIRSA sees where the chain goes. Such an SDK calls AWS' own STS whatever the environment says, so a proxy that is
-// not there stands in its way.
-func playOldIRSA(ctx context.Context, s *session) error {
-	p, err := s.newPod(ctx, "app")
-	if err != nil {
-		return err
-	}
-	who, err := s.start(ctx, append(p.env, "AWS_ROLE_ARN="+s.roleARN("irsa"), "AWS_WEB_IDENTITY_TOKEN_FILE="+p.file, "HTTPS_PROXY=http://127.0.0.1:1"))
-	if err != nil {
-		return err
-	}
-	_, err = s.inPod(ctx, who, "credentials", "resolve")
-	if n := len(p.agent.exchanges()); n != 0 || !isCode(err, "ProxyConnectionError") {
-		return fmt.Errorf("the agent was asked %d times, and the chain ended with %w", n, err)
-	}
-	return nil
 }
