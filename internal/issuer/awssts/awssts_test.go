@@ -337,9 +337,10 @@ func TestBreakerIgnoresRefusals(t *testing.T) {
 func TestOneCallForAllWhoWait(t *testing.T) {
 	w := newWorld(t)
 	began, release := make(chan struct{}), make(chan struct{})
+	start := sync.OnceFunc(func() { close(began) }) // a call after the first has ended is one of its own
 	w.up.answer = func(_ http.ResponseWriter, f url.Values, _ int) bool {
 		if f.Get("Action") == "AssumeRole" {
-			close(began)
+			start()
 			<-release
 		}
 		return false
