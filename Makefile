@@ -1,7 +1,7 @@
 # podid: `make` shows what there is. GNU make, a POSIX shell and Go are all that build, demo and test need.
 
 BIN       := bin
-BINARIES  := podid podid-agent
+BINARIES  := podid podid-agent podid-operator
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0-dev)
 COMMIT    ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)

@@ -1,0 +1,92 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package operator is podid's part in each cluster: it puts its rooms together
+// under one manager of controller-runtime and runs them. It owns which of them
+// run on every replica (the webhook, and what feeds it) and which on the
+// leader only (controllers), and nothing of what they do. It refuses a
+// configuration that cannot work before it starts anything, with all that is
+// wrong with it.
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"podid/internal/operator/podidclient"
+)
+
+// Config is what an operator is told. Fields without a default are required.
+type Config struct {
+	Cluster   string // name of this cluster at the control plane
+	Namespace string // the operator's own
+
+	MetricsAddress string // host:port; "0" serves none
+	HealthAddress  string // host:port of /livez and /readyz
+	LeaderElection bool   // controllers run on one replica only
+
+	ControlPlane *podidclient.Client
+	Kubernetes   *rest.Config
+	Log          *slog.Logger
+}
+
+func (c *Config) validate() error {
+	var problems []error
+	if c.Cluster == "" {
+		problems = append(problems, errors.New("the name of the cluster is missing"))
+	}
+	if c.Namespace == "" {
+		problems = append(problems, errors.New("the operator's own namespace is missing"))
+	}
+	return errors.Join(problems...)
+}
+
+// Run serves until ctx ends, or until a room cannot go on.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("register types: %w", err)
+	}
+	mgr, err := manager.New(cfg.Kubernetes, manager.Options{
+		Scheme: scheme, Logger: logr.FromSlogHandler(cfg.Log.Handler()),
+		Metrics:                server.Options{BindAddress: cfg.MetricsAddress},
+		HealthProbeBindAddress: cfg.HealthAddress, LivenessEndpointName: "/livez", ReadinessEndpointName: "/readyz",
+		LeaderElection: cfg.LeaderElection, LeaderElectionID: "podid-operator", LeaderElectionNamespace: cfg.Namespace, LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return fmt.Errorf("make the manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add health check: %w", err)
+	}
+	for _, p := range parts() {
+		if err := p.add(mgr, &cfg); err != nil {
+			return fmt.Errorf("set up %s: %w", p.name, err)
+		}
+	}
+	return mgr.Start(ctx)
+}
+
+// A part is one room that the manager runs.
+type part struct {
+	name string
+	add  func(manager.Manager, *Config) error
+}
+
+// parts are in the order in which they are set up.
+func parts() []part {
+	return []part{}
+}
