@@ -11,6 +11,12 @@ GOBUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 # The tools' binaries are kept under a name that changes with their pinned versions and with the Go release.
 TOOLS     := $(BIN)/tools/$(shell { cat tools/go.mod tools/go.sum; go env GOVERSION; } | cksum | cut -d' ' -f1)
 
+# What images are called, for which machines they are, and the one time that all their files have.
+IMAGES    ?= podid.dev
+IMAGE_TAG ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}/\1/p' charts/podid/Chart.yaml)
+PLATFORMS ?= linux/amd64 linux/arm64
+CREATED   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
 RACE      ?=
 TESTFLAGS ?=
 TEST      ?= ./...
@@ -22,7 +28,7 @@ LOADFLAGS ?=
 CONFORMANCEFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-clients conformance lint fuzz bench bench-e2e bench-agent soak generate verify clean
+.PHONY: help build demo images test test-clients conformance lint fuzz bench bench-e2e bench-agent soak generate verify clean
 
 ##@ Everyday
 
@@ -38,6 +44,14 @@ build: ## Build the static binaries into bin/
 demo: build ## Run the textbook example end to end: control plane, agent, pod, refusals
 	$(GOBUILD) -ldflags '-s -w' -o $(BIN)/ ./demo ./demo/s3app
 	$(BIN)/demo
+
+images: ## Build the container images into bin/images, without a registry (PLATFORMS="linux/amd64", IMAGES=registry/prefix)
+	@mkdir -p $(BIN)/images
+	set -e; for p in $(PLATFORMS); do \
+	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/platforms/$${p%/*}-$${p#*/}/ $(BINARIES:%=./cmd/%); \
+	done
+	CGO_ENABLED=0 go -C tools/images run -trimpath . -bin '$(CURDIR)/$(BIN)/platforms' -out '$(CURDIR)/$(BIN)/images' -platforms '$(PLATFORMS)' \
+	  -repository '$(IMAGES)' -tag '$(IMAGE_TAG)' -version '$(VERSION)' -commit '$(COMMIT)' -created '$(CREATED)' $(BINARIES)
 
 clean: ## Remove what the other targets build
 	rm -rf $(BIN) test/clients/node_modules
