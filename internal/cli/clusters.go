@@ -34,7 +34,8 @@ type clusterJSON struct {
 	KeyIDs               []string          `json:"keyIds"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
-	NodeRoleArn          string            `json:"nodeRoleArn,omitempty"` // of register only
+	NodeRoleArn          string            `json:"nodeRoleArn,omitempty"`     // of register only
+	OperatorRoleArn      string            `json:"operatorRoleArn,omitempty"` // likewise
 	Version              string            `json:"version,omitempty"`
 	Endpoint             string            `json:"endpoint,omitempty"`
 	CertificateAuthority string            `json:"certificateAuthority,omitempty"`
@@ -61,7 +62,7 @@ func (x clusterJSON) fields(w io.Writer) error {
 		keys = strings.Join(x.KeyIDs, ", ") + " (registered)"
 	}
 	return fields(w, "cluster", x.Name, "status", x.Status, "activation", x.Activation.text(), "arn", x.Arn, "unique id", x.UID, "issuer", x.Issuer, "provider", x.ProviderArn,
-		"keys", keys, "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "version", x.Version,
+		"keys", keys, "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "operator role", x.OperatorRoleArn, "version", x.Version,
 		"endpoint", x.Endpoint, "tags", tagText(x.Tags), "created", x.CreatedAt.Format(time.RFC3339), "modified", x.ModifiedAt.Format(time.RFC3339))
 }
 
@@ -78,9 +79,12 @@ document if the control plane reaches it. With --connect the cluster brings them
 activation code that is written to a file: podid activate cluster.
 The issuer does not identify the cluster: several clusters may have the same, with keys of their own.
 
-The role podid-node-NAME is created too: the node agents of this cluster, and nobody else, assume
-it with their own service account token. It has AmazonEKSWorkerNodePolicy, and a boundary that
-limits exchanges to this cluster. It is all or nothing: when a step fails, the steps before are undone.
+Two roles are created too. podid-node-NAME is for the node agents of this cluster and nobody else, who
+assume it with their own service account token; it has AmazonEKSWorkerNodePolicy, and a boundary that
+limits exchanges to this cluster. podid-operator-NAME is for this cluster's operator likewise: it keeps
+the cluster's associations, and exchanges nothing. The operator may give pods only the roles that
+--operator-pass-role names, an ARN or a pattern of ARNs, and so none without it: podid update cluster
+NAME --operator-pass-role changes them. It is all or nothing: when a step fails, the steps before are undone.
 
 --node-binding required refuses to exchange a pod's token for any other node than the pod's own,
 ifPresent checks nodes when both sides name one, off does not check. The default requires it
@@ -94,7 +98,10 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
 
   # all of it from the API server, or by whoever administers the cluster
   podid register cluster my-cluster --kubeconfig ~/.kube/config
-  podid register cluster my-cluster --connect --code-file code`,
+  podid register cluster my-cluster --connect --code-file code
+
+  # objects of the CRD may bind the roles of the path app
+  podid register cluster my-cluster --kubeconfig ~/.kube/config --operator-pass-role 'arn:aws:iam::111122223333:role/app/*'`,
 		Args: exactly(1, "the NAME of the cluster"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.Name, in.Progress = args[0], a.progress
@@ -115,8 +122,7 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
 			if err != nil {
 				return err
 			}
-			x := newCluster(made.Cluster)
-			x.NodeRoleArn = made.NodeRoleARN
+			x := a.registered(made, &in)
 			return a.print(x, x.fields)
 		},
 	}
@@ -135,6 +141,10 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
 	f.BoolVar(&in.NoNodeRole, "no-node-role", false, "do not create the role of the cluster's nodes")
 	f.StringVar(&in.AgentNamespace, "agent-namespace", setup.AgentNamespace, "`namespace` of the node agents")
 	f.StringVar(&in.AgentServiceAccount, "agent-service-account", setup.AgentServiceAccount, "service account `name` of the node agents")
+	f.BoolVar(&in.NoOperatorRole, "no-operator-role", false, "do not create the role of the cluster's operator")
+	f.StringVar(&in.OperatorNamespace, "operator-namespace", setup.OperatorNamespace, "`namespace` of the operator")
+	f.StringVar(&in.OperatorServiceAccount, "operator-service-account", setup.OperatorServiceAccount, "service account `name` of the operator")
+	f.StringArrayVar(&in.PassRoles, "operator-pass-role", nil, "`ARN` or pattern of roles that the operator may give pods; may be given several times")
 	register(cmd, "node-binding", cobra.FixedCompletions(bindings, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -223,13 +233,16 @@ func (a *app) getClusters() *cobra.Command {
 func (a *app) updateCluster() *cobra.Command {
 	var jwks, binding, version, endpoint, ca string
 	var discover, fetch bool
+	var passRoles []string
 	cmd := &cobra.Command{
 		Use:   "cluster NAME",
 		Short: "Change a cluster's keys and settings",
 		Long: `Change a cluster's keys and settings. What no flag names stays as it is. --jwks replaces all keys:
-while keys are rotated, give the old and the new ones together. --fetch-keys fetches them from the issuer now.`,
+while keys are rotated, give the old and the new ones together. --fetch-keys fetches them from the issuer now.
+--operator-pass-role replaces the roles that the cluster's operator may give pods; '' takes the right away.`,
 		Example: `  kubectl get --raw /openid/v1/jwks | podid update cluster my-cluster --jwks -
-  podid update cluster my-cluster --node-binding off`,
+  podid update cluster my-cluster --node-binding off
+  podid update cluster my-cluster --operator-pass-role 'arn:aws:iam::111122223333:role/app/*'`,
 		Args:              exactly(1, "the NAME of the cluster"),
 		ValidArgsFunction: a.completeClusters,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -252,12 +265,18 @@ while keys are rotated, give the old and the new ones together. --fetch-keys fet
 					set()
 				}
 			}
-			if in.JWKS == nil && !fetch && in.NodeBinding == nil && in.Version == nil && in.Endpoint == nil && in.CertificateAuthority == nil && in.Discover == nil {
-				return usagef("say what to change: --jwks, --fetch-keys, --discover, --node-binding, --kubernetes-version, --endpoint or --ca")
+			nothing := in.JWKS == nil && !fetch && in.NodeBinding == nil && in.Version == nil && in.Endpoint == nil && in.CertificateAuthority == nil && in.Discover == nil
+			if nothing && !f.Changed("operator-pass-role") {
+				return usagef("say what to change: --jwks, --fetch-keys, --discover, --node-binding, --kubernetes-version, --endpoint, --ca or --operator-pass-role")
 			}
 			c, err := a.clients(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if f.Changed("operator-pass-role") {
+				if err := a.setPassRoles(cmd.Context(), c, args[0], passRoles); err != nil || nothing {
+					return err
+				}
 			}
 			out, err := c.Podid.UpdateCluster(cmd.Context(), args[0], in)
 			if err != nil {
@@ -276,6 +295,7 @@ while keys are rotated, give the old and the new ones together. --fetch-keys fet
 	f.StringVar(&endpoint, "endpoint", "", "`URL` of the cluster's API server")
 	f.StringVar(&ca, "ca", "", "`file` of the API server's CA certificate")
 	f.StringVar(&version, "kubernetes-version", "", "Kubernetes `version`: 1.34")
+	f.StringArrayVar(&passRoles, "operator-pass-role", nil, "`ARN` or pattern of roles that the operator may give pods; may be given several times")
 	register(cmd, "node-binding", cobra.FixedCompletions(bindings, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -284,8 +304,8 @@ func (a *app) deleteCluster() *cobra.Command {
 	var yes, roleOnly, keepRole bool
 	cmd := &cobra.Command{
 		Use:   "cluster NAME",
-		Short: "Delete a cluster, its associations and the role of its nodes",
-		Long: `Delete a cluster with its associations, and then the node role and boundary that registering made.
+		Short: "Delete a cluster, its associations and the roles of its nodes and its operator",
+		Long: `Delete a cluster with its associations, and then the roles and the boundary that registering made.
 Roles of the associations stay. A cluster that is registered again under the name inherits nothing.`,
 		Example: `  podid delete cluster my-cluster
   podid delete cluster my-cluster --yes`,
@@ -304,7 +324,7 @@ Roles of the associations stay. A cluster that is registered again under the nam
 			if keepRole {
 				return nil
 			}
-			gone, err := setup.DeleteNodeRole(cmd.Context(), c, args[0])
+			gone, err := setup.DeleteClusterRoles(cmd.Context(), c, args[0])
 			for _, what := range gone {
 				a.say("deleted %s", what)
 			}
@@ -315,8 +335,8 @@ Roles of the associations stay. A cluster that is registered again under the nam
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	cmd.Flags().BoolVar(&roleOnly, "node-role-only", false, "delete only the node role that an earlier cluster of the name left")
-	cmd.Flags().BoolVar(&keepRole, "keep-node-role", false, "keep the node role")
+	cmd.Flags().BoolVar(&roleOnly, "node-role-only", false, "delete only the roles of nodes and operator that an earlier cluster of the name left")
+	cmd.Flags().BoolVar(&keepRole, "keep-node-role", false, "keep the roles of nodes and operator")
 	cmd.MarkFlagsMutuallyExclusive("node-role-only", "keep-node-role")
 	return cmd
 }

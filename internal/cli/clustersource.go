@@ -16,6 +16,9 @@ type clusterSource struct {
 }
 
 func (s *clusterSource) check(in *setup.ClusterInput) error {
+	if err := checkPassRoles(in.PassRoles); err != nil {
+		return err
+	}
 	if in.Connect {
 		if s.jwks != "" || s.ca != "" || s.kube.given() || in.Discover || in.Endpoint != "" || in.Version != "" {
 			return usagef("with --connect the cluster brings keys, version, endpoint and CA by itself: give none of them")

@@ -91,8 +91,7 @@ func (a *app) connectCluster(ctx context.Context, in setup.ClusterInput, path st
 	if err != nil {
 		return errors.Join(err, keep.giveUp())
 	}
-	x := newCluster(made.Cluster)
-	x.NodeRoleArn = made.NodeRoleARN
+	x := a.registered(made, &in)
 	lost := &setup.Failure{Hint: "the cluster is there, its code was not kept: podid delete cluster " + in.Name + ", and register it again"}
 	if made.Cluster.Activation == nil || made.Cluster.Activation.Code == "" {
 		lost.Err = errors.Join(errors.New("the answer holds no activation code"), keep.giveUp())

@@ -46,13 +46,19 @@ type ClusterInput struct {
 	AgentNamespace      string // AgentNamespace by default
 	AgentServiceAccount string // AgentServiceAccount by default
 
+	NoOperatorRole         bool
+	OperatorNamespace      string   // OperatorNamespace by default
+	OperatorServiceAccount string   // OperatorServiceAccount by default
+	PassRoles              []string // ARNs or patterns of the roles that the operator may pass; none by default
+
 	Progress func(string) // told what was done; may be nil
 }
 
-// Registered is a registered cluster and the role of its nodes, if made.
+// Registered is a registered cluster and its roles, if made.
 type Registered struct {
-	Cluster     *clients.Cluster
-	NodeRoleARN string
+	Cluster         *clients.Cluster
+	NodeRoleARN     string
+	OperatorRoleARN string
 }
 
 // NodeRoleName is the name of a cluster's node role; names that would be too
@@ -69,11 +75,15 @@ func fit(prefix, name string, limit int) string {
 	return prefix + name[:limit-len(prefix)-9] + "-" + hex.EncodeToString(sum[:4])
 }
 
-// RegisterCluster registers a cluster and makes the role that its node agents
-// assume: trusted for exactly the agent's service account of this cluster,
-// with AmazonEKSWorkerNodePolicy, bounded to exchanges of this cluster. All or
-// nothing.
+// RegisterCluster registers a cluster and makes the roles of its two parts:
+// that of the node agents, with AmazonEKSWorkerNodePolicy, bounded to exchanges
+// of this cluster; and that of the operator, which keeps the cluster's
+// associations and exchanges nothing. Each is trusted for exactly one service
+// account of this cluster. All or nothing.
 func RegisterCluster(ctx context.Context, c *clients.Clients, in ClusterInput) (*Registered, error) {
+	if err := CheckPassRoles(in.PassRoles); err != nil {
+		return nil, err
+	}
 	ch := &change{progress: in.Progress}
 	out := &Registered{}
 	err := ch.do("cluster "+in.Name, "registered cluster "+in.Name, func() error {
@@ -87,23 +97,34 @@ func RegisterCluster(ctx context.Context, c *clients.Clients, in ClusterInput) (
 		_, err := c.EKS.DeleteCluster(ctx, &eks.DeleteClusterInput{Name: &in.Name})
 		return err
 	})
-	if err != nil || in.NoNodeRole {
-		if err != nil {
+	if err != nil {
+		return nil, ch.failed(ctx, err)
+	}
+	if !in.NoNodeRole {
+		if out.NodeRoleARN, err = ch.nodeRole(ctx, c, &in, out.Cluster); err != nil {
 			return nil, ch.failed(ctx, err)
 		}
-		return out, nil
 	}
-	if out.NodeRoleARN, err = ch.nodeRole(ctx, c, &in, out.Cluster); err != nil {
-		return nil, ch.failed(ctx, err)
+	if !in.NoOperatorRole {
+		if out.OperatorRoleARN, err = ch.createRole(ctx, c, operatorRole(&in, out.Cluster)); err != nil {
+			return nil, ch.failed(ctx, remains(in.Name, err))
+		}
 	}
 	return out, nil
 }
 
 func (ch *change) nodeRole(ctx context.Context, c *clients.Clients, in *ClusterInput, cluster *clients.Cluster) (string, error) {
-	tags := map[string]string{TagCluster: in.Name}
+	boundary, err := ch.nodeBoundary(ctx, c, in, cluster)
+	if err != nil {
+		return "", remains(in.Name, err)
+	}
+	roleARN, err := ch.createRole(ctx, c, nodeRole(in, cluster, boundary))
+	return roleARN, remains(in.Name, err)
+}
+
+func (ch *change) nodeBoundary(ctx context.Context, c *clients.Clients, in *ClusterInput, cluster *clients.Cluster) (boundary string, err error) {
 	name := nodeBoundaryName(in.Name)
-	var boundary string
-	err := ch.do("policy "+name, "created policy "+name, func() error {
+	err = ch.do("policy "+name, "created policy "+name, func() error {
 		out, err := c.IAM.CreatePolicy(ctx, &iam.CreatePolicyInput{
 			PolicyName: &name, PolicyDocument: aws.String(trust.NodeBoundary(cluster.Arn)),
 			Description: aws.String("Bounds the node role of cluster " + in.Name),
@@ -119,16 +140,18 @@ func (ch *change) nodeRole(ctx context.Context, c *clients.Clients, in *ClusterI
 		_, err := c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &boundary})
 		return err
 	})
-	if err != nil {
-		return "", remains(in.Name, err)
-	}
+	return boundary, err
+}
+
+// nodeRole is the role that a cluster's node agents assume.
+func nodeRole(in *ClusterInput, cluster *clients.Cluster, boundary string) RoleInput {
 	partition := strings.SplitN(cluster.Arn, ":", 3)[1]
-	roleARN, err := ch.createRole(ctx, c, RoleInput{
-		Name: NodeRoleName(in.Name), Description: "Node agents of cluster " + in.Name, Boundary: boundary, Tags: tags,
+	return RoleInput{
+		Name: NodeRoleName(in.Name), Description: "Node agents of cluster " + in.Name, Boundary: boundary, Tags: map[string]string{TagCluster: in.Name},
 		Trust:      trust.ForAgent(cluster.ProviderArn, or(in.AgentNamespace, AgentNamespace), or(in.AgentServiceAccount, AgentServiceAccount)),
 		PolicyARNs: []string{"arn:" + partition + ":iam::aws:policy/AmazonEKSWorkerNodePolicy"},
-	})
-	return roleARN, remains(in.Name, err)
+		Inline:     []InlinePolicy{{agentPolicy, trust.AgentPolicy(cluster.Arn)}},
+	}
 }
 
 // remains adds the way out where an earlier cluster of the name left its role.
@@ -136,7 +159,7 @@ func remains(cluster string, err error) error {
 	if !clients.IsConflict(err) {
 		return err
 	}
-	return &Failure{err, fmt.Sprintf("an earlier cluster of that name has left its node role: podid delete cluster %s --node-role-only, or register with --no-node-role", cluster)}
+	return &Failure{err, fmt.Sprintf("an earlier cluster of that name has left its node role or operator role: podid delete cluster %s --node-role-only, or register with --no-node-role and --no-operator-role", cluster)}
 }
 
 func or(s, fallback string) string {
@@ -160,30 +183,35 @@ func ClusterNames(ctx context.Context, c *clients.Clients) ([]string, error) {
 	return names, nil
 }
 
-// DeleteNodeRole deletes the node role and boundary that RegisterCluster made
-// for a cluster, and nothing that lacks its tags. It returns what it deleted;
-// it can be repeated until both are gone.
-func DeleteNodeRole(ctx context.Context, c *clients.Clients, cluster string) ([]string, error) {
+// DeleteClusterRoles deletes the roles and the boundary that RegisterCluster
+// made for a cluster, and nothing that lacks its tags. It returns what it
+// deleted; it can be repeated until all are gone.
+func DeleteClusterRoles(ctx context.Context, c *clients.Clients, cluster string) ([]string, error) {
 	var gone []string
-	name := NodeRoleName(cluster)
-	role, err := DescribeRole(ctx, c, name)
-	switch {
-	case clients.IsNotFound(err):
-	case err != nil:
-		return nil, fmt.Errorf("look for node role %s: %w", name, err)
-	case !role.CreatedByPodid() || role.Tag(TagCluster) != cluster:
-		return nil, nil
-	default:
-		if err := DeleteRole(ctx, c, role); err != nil {
-			return nil, fmt.Errorf("delete node role %s: %w", name, err)
+	for _, name := range []string{NodeRoleName(cluster), OperatorRoleName(cluster)} {
+		role, err := DescribeRole(ctx, c, name)
+		switch {
+		case clients.IsNotFound(err):
+		case err != nil:
+			return gone, fmt.Errorf("look for role %s: %w", name, err)
+		case !role.madeFor(cluster):
+		default:
+			if err := DeleteRole(ctx, c, role); err != nil {
+				return gone, fmt.Errorf("delete role %s: %w", name, err)
+			}
+			gone = append(gone, "role "+name)
 		}
-		gone = append(gone, "role "+name)
 	}
 	deleted, err := deleteBoundary(ctx, c, cluster)
 	if deleted {
 		gone = append(gone, "policy "+nodeBoundaryName(cluster))
 	}
 	return gone, err
+}
+
+// madeFor reports whether podid made the role for the cluster.
+func (r *Role) madeFor(cluster string) bool {
+	return r.CreatedByPodid() && r.Tag(TagCluster) == cluster
 }
 
 func deleteBoundary(ctx context.Context, c *clients.Clients, cluster string) (bool, error) {
@@ -201,7 +229,7 @@ func deleteBoundary(ctx context.Context, c *clients.Clients, cluster string) (bo
 		return false, fmt.Errorf("look for policy %s: %w", policyARN, err)
 	}
 	tags := (&Role{Role: iamtypes.Role{Tags: out.Policy.Tags}})
-	if !tags.CreatedByPodid() || tags.Tag(TagCluster) != cluster {
+	if !tags.madeFor(cluster) {
 		return false, nil
 	}
 	if _, err := c.IAM.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: &policyARN}); err != nil && !clients.IsNotFound(err) {

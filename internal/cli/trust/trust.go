@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package trust owns the policy documents that the CLI writes: the textbook
-// trust policy for pods, the trust policy and boundary of a cluster's node
-// role, and the change that lets one more cluster use a role. Documents that
+// trust policy for pods, the trust policies and policies of a cluster's own
+// roles, and the change that lets one more cluster use a role. Documents that
 // people wrote keep their order and all that is not changed. It never widens
 // a statement beyond the cluster that is added.
 package trust
@@ -52,8 +52,9 @@ func quoted(list []string) string {
 	return strings.Join(out, ", ")
 }
 
-// ForAgent is the trust policy of a node role: the tokens of one service
-// account of the one cluster that the provider stands for.
+// ForAgent is the trust policy of a cluster's own roles, those of its agents
+// and of its operator: the tokens of one service account of the one cluster
+// that the provider stands for.
 func ForAgent(providerARN, namespace, serviceAccount string) string {
 	_, host, _ := strings.Cut(providerARN, ":oidc-provider/")
 	return mustFormat(fmt.Sprintf(`{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Federated": %q},

@@ -65,7 +65,7 @@ func JWKS(tb testing.TB, kid string, key *rsa.PrivateKey) json.RawMessage {
 // settings are further members of the request (nodeBinding …).
 func (c *ControlPlane) Register(name string, settings map[string]any) *Cluster {
 	c.tb.Helper()
-	out := &Cluster{Name: name, Issuer: Issuer, Key: NewKey(c.tb), Kid: name + "-key", cp: c}
+	out := c.Issuer(name)
 	in := map[string]any{"name": name, "issuer": Issuer, "jwks": JWKS(c.tb, out.Kid, out.Key)}
 	for k, v := range settings {
 		in[k] = v
@@ -78,10 +78,23 @@ func (c *ControlPlane) Register(name string, settings map[string]any) *Cluster {
 	if !ok {
 		c.tb.Fatalf("register cluster: answer %s has no cluster", a.Raw)
 	}
-	out.UID, _ = cl["uid"].(string)
-	out.ProviderARN, _ = cl["providerArn"].(string)
-	_, out.ProviderHost, _ = strings.Cut(out.ProviderARN, ":oidc-provider/")
+	uid, _ := cl["uid"].(string)
+	provider, _ := cl["providerArn"].(string)
+	out.Named(uid, provider)
 	return out
+}
+
+// Issuer is a cluster of the common issuer that is yet to be registered, by
+// another way than Register: Named tells what came of it.
+func (c *ControlPlane) Issuer(name string) *Cluster {
+	c.tb.Helper()
+	return &Cluster{Name: name, Issuer: Issuer, Key: NewKey(c.tb), Kid: name + "-key", cp: c}
+}
+
+// Named says what the control plane calls the cluster.
+func (cl *Cluster) Named(uid, providerARN string) {
+	cl.UID, cl.ProviderARN = uid, providerARN
+	_, cl.ProviderHost, _ = strings.Cut(providerARN, ":oidc-provider/")
 }
 
 // Pod says whose token to mint. Zero fields have defaults of a good token.
