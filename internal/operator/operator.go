@@ -21,8 +21,10 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"podid/internal/operator/feed"
 	"podid/internal/operator/podidclient"
 )
 
@@ -72,21 +74,42 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("add health check: %w", err)
 	}
+	var r rooms
 	for _, p := range parts() {
-		if err := p.add(mgr, &cfg); err != nil {
+		if err := p.add(mgr, &cfg, &r); err != nil {
 			return fmt.Errorf("set up %s: %w", p.name, err)
 		}
 	}
 	return mgr.Start(ctx)
 }
 
+// rooms are what a room may need of those set up before it.
+type rooms struct {
+	feed *feed.Feed
+}
+
 // A part is one room that the manager runs.
 type part struct {
 	name string
-	add  func(manager.Manager, *Config) error
+	add  func(manager.Manager, *Config, *rooms) error
 }
 
 // parts are in the order in which they are set up.
 func parts() []part {
-	return []part{}
+	return []part{
+		{"the feed of associations", addFeed},
+	}
+}
+
+// addFeed follows the associations, on every replica.
+func addFeed(mgr manager.Manager, cfg *Config, r *rooms) error {
+	m, err := feed.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	r.feed = feed.New(feed.Config{Cluster: cfg.Cluster, Caller: cfg.ControlPlane, Metrics: m, Log: cfg.Log})
+	if err := mgr.AddReadyzCheck("associations", r.feed.Check); err != nil {
+		return fmt.Errorf("add readiness check: %w", err)
+	}
+	return mgr.Add(r.feed)
 }

@@ -42,6 +42,13 @@ const service = "podid"
 // maxAnswer bounds an answer in bytes: 100,000 associations take some 20 MiB.
 const maxAnswer = 64 << 20
 
+// A connection that is silent for pingAfter is asked whether it is still there,
+// and has pingLimit to answer.
+const (
+	pingAfter = 5 * time.Second
+	pingLimit = 3 * time.Second
+)
+
 // Config says where the control plane is and who asks.
 type Config struct {
 	Endpoint       string         // of the control plane: https://host:port
@@ -88,6 +95,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
+	// A replica that vanished without a word must not hold up those who come after the one who waits for it.
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit}
 	c := &Client{cfg: cfg, http: &http.Client{Transport: transport}, signer: v4.NewSigner()}
 	c.aws = aws.Config{Region: cfg.Region, BaseEndpoint: &c.cfg.Endpoint, HTTPClient: c.http}
 	c.aws.Credentials = aws.NewCredentialsCache(c.credentials(), func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute })
@@ -127,11 +136,33 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 			return fmt.Errorf("encode request: %w", err)
 		}
 	}
+	return c.do(ctx, method, path, body, func(r io.Reader) error {
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return fmt.Errorf("read answer: %w", err)
+		}
+		if out == nil {
+			return nil
+		}
+		if err := json.Unmarshal(text, out); err != nil {
+			return fmt.Errorf("decode answer: %w", err)
+		}
+		return nil
+	})
+}
+
+// Stream makes a signed call without a body and has read take the answer as it
+// comes, for answers that should not be in memory as a whole.
+func (c *Client) Stream(ctx context.Context, method, path string, read func(io.Reader) error) error {
+	return c.do(ctx, method, path, nil, read)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, read func(io.Reader) error) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.cfg.Endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
 	}
-	if in != nil {
+	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	creds, err := c.aws.Credentials.Retrieve(ctx)
@@ -146,26 +177,30 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	if err != nil {
 		return fmt.Errorf("call control plane: %w", err)
 	}
-	return errors.Join(read(resp, out), resp.Body.Close())
+	answer := &bounded{r: resp.Body, left: maxAnswer + 1}
+	if resp.StatusCode/100 != 2 {
+		text, err := io.ReadAll(answer)
+		if err == nil {
+			err = refusal(resp, text)
+		}
+		return errors.Join(err, resp.Body.Close())
+	}
+	return errors.Join(read(answer), resp.Body.Close())
 }
 
-// read decodes an answer, or the error that it tells.
-func read(resp *http.Response, out any) error {
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("read answer: %w", err)
-	case len(text) > maxAnswer:
-		return fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
-	case resp.StatusCode/100 != 2:
-		return refusal(resp, text)
-	case out == nil:
-		return nil
+// bounded reads no more of an answer than an answer may be.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("decode answer: %w", err)
-	}
-	return nil
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 func refusal(resp *http.Response, text []byte) error {
