@@ -51,6 +51,7 @@ type options struct {
 	nodeName                string
 	setUpLink               bool
 	tokens                  tokenOptions
+	kube                    kubernetesOptions
 	sharedFile              string
 }
 
@@ -106,6 +107,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.attempts, "max-attempts", eksauthclient.DefaultMaxAttempts, "tries at EKS Auth: of one that cannot be reached, or of several endpoints")
 	f.BoolVar(&o.setUpLink, "set-up-link", false, "do what initialize does first")
 	o.tokens.register(f, described)
+	o.kube.register(f)
 }
 
 // resolve fills in the environment and checks what New cannot; every problem is reported.
@@ -174,6 +176,7 @@ func (o *options) fallBack(env lookup, given func(string) bool, name string, tar
 
 // agentConfig turns the flags into the agent's configuration.
 func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Config, error) {
+	follow := o.kube.followFeed && o.endpoint != "" // AWS has no such feed
 	if o.endpoint == "" {
 		o.endpoint = eksauthclient.DefaultEndpoint(o.region)
 	}
@@ -189,6 +192,10 @@ func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Conf
 	if err != nil {
 		return agent.Config{}, err
 	}
+	kubernetes, err := o.kubernetes(tokens.Node)
+	if err != nil {
+		return agent.Config{}, err
+	}
 	port := func(n uint16) string { return strconv.Itoa(int(n)) }
 	cfg := agent.Config{
 		Cluster: o.cluster, Region: o.region, Endpoint: o.endpoint, AllowHTTPEndpoint: o.allowHTTP,
@@ -198,7 +205,7 @@ func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Conf
 		MetricsAddress: net.JoinHostPort(strings.Trim(o.metricsAddress, "[]"), port(o.metricsPort)),
 		MaxCacheSize:   offIfZero(o.cacheSize), MaxCacheBytes: o.cacheBytes, Retention: offIfZero(o.retention), RenewFloor: o.renewFloor, RefreshQPS: o.qps,
 		RequestRate: offIfZero(o.requestRate), RequestBurst: o.burst,
-		Tokens: tokens, Log: log, Version: version,
+		Tokens: tokens, Kubernetes: kubernetes, FollowAssociations: follow, Log: log, Version: version,
 	}
 	for _, host := range o.bindHosts {
 		cfg.BindAddresses = append(cfg.BindAddresses, net.JoinHostPort(strings.Trim(host, "[]"), port(o.port)))

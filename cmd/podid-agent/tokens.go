@@ -65,12 +65,17 @@ func (o *tokenOptions) resolve(env lookup, given func(string) bool) {
 		}
 	}
 	if o.url == "" && o.apiHost != "" {
-		port := o.apiPort
-		if port == "" {
-			port = "443"
-		}
-		o.url = "https://" + net.JoinHostPort(o.apiHost, port) + "/openid/v1/jwks"
+		o.url = o.apiServer() + "/openid/v1/jwks"
 	}
+}
+
+// apiServer is the API server's address as a pod's environment has it.
+func (o *tokenOptions) apiServer() string {
+	port := o.apiPort
+	if port == "" {
+		port = "443"
+	}
+	return "https://" + net.JoinHostPort(o.apiHost, port)
 }
 
 func (o *tokenOptions) check() error {

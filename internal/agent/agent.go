@@ -36,8 +36,10 @@ type Agent struct {
 	tokens  *podtoken.Verifier // nil: EKS Auth judges tokens
 	handler *credentialsHandler
 	metrics *metrics
-	started atomic.Bool
-	ready   chan struct{}
+	// followers learn elsewhere what the cache has to know.
+	followers []follower
+	started   atomic.Bool
+	ready     chan struct{}
 
 	mu                     sync.Mutex // guards the addresses, which are known once the listeners stand
 	addrs                  []string
@@ -93,6 +95,9 @@ func New(cfg Config) (*Agent, error) {
 			return nil, fmt.Errorf("agent configuration: %w", err)
 		}
 		verifier = a.tokens
+	}
+	if err := a.addFollowers(); err != nil {
+		return nil, fmt.Errorf("agent configuration: %w", err)
 	}
 	if err := m.register(cfg.Registerer, cache.Stats); err != nil {
 		return nil, err
@@ -154,8 +159,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.tokens != nil {
 		group.Go(func() error { return a.tokens.Run(cacheCtx) })
 	}
-	if a.cfg.PodsGone != nil {
-		group.Go(func() error { return a.cfg.PodsGone.Run(failed, a.cache.Gone) })
+	for _, follower := range a.followers {
+		group.Go(func() error { return follower.Run(failed) })
 	}
 	group.Go(func() error { a.checkIdentity(failed); return nil })
 	var open sync.WaitGroup

@@ -4,7 +4,6 @@
 package agent
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
 	"podid/internal/agent/podtoken"
+	"podid/internal/agent/podwatch"
 )
 
 // Defaults of [Config]; those of AWS' agent where it has them.
@@ -45,10 +45,12 @@ const (
 	maxHeaderBytes = 128 << 10
 )
 
-// PodsGone tells which pods of this node have ended, so that nothing is renewed for them.
-type PodsGone interface {
-	// Run calls gone with the uid of each pod that has ended, until ctx ends.
-	Run(ctx context.Context, gone func(podUID string)) error
+// Kubernetes is what the agent needs of its cluster's API server.
+type Kubernetes struct {
+	// API makes the calls; kubeapi.Client is one.
+	API podwatch.API
+	// Node is this node's name.
+	Node string
 }
 
 // Config of an agent. Cluster, Region, Endpoint, Credentials, BindAddresses and Log are required; zero values of the
@@ -70,8 +72,11 @@ type Config struct {
 	// Tokens says how tokens are verified on the node. A nil Source: not at all, and EKS Auth sees every new token. Log,
 	// Changed, Now and Rand of it are the agent's.
 	Tokens podtoken.Config
-	// PodsGone reports pods of this node that have ended; nil: renewals end with the pods' tokens.
-	PodsGone PodsGone
+	// Kubernetes is asked which pods of this node have ended, so that nothing is renewed for them; nil: renewals end with
+	// the pods' tokens.
+	Kubernetes *Kubernetes
+	// FollowAssociations follows the control plane's feed, so that changed associations reach pods at once.
+	FollowAssociations bool
 
 	// BindAddresses are host:port pairs, one per address family as a rule; port 0 means any free port. An address that
 	// cannot be bound is warned about; only when none can be does Run fail.

@@ -34,6 +34,7 @@ type metrics struct {
 	down      atomic.Bool // EKS Auth gave no answer, or a failure of its own, the last time
 	attempts  *prometheus.HistogramVec
 	addresses prometheus.Gauge
+	following *prometheus.GaugeVec
 	build     *prometheus.GaugeVec
 }
 
@@ -68,6 +69,10 @@ func newMetrics(version string) *metrics {
 			Name: "podid_agent_bound_addresses",
 			Help: "Addresses that serve credentials.",
 		}),
+		following: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "podid_agent_following",
+			Help: "1 while the agent is told of changes: of the node's pods, of the cluster's associations; absent where that is off.",
+		}, []string{"what"}),
 		build: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "podid_agent_build_info",
 			Help: "Always 1; the label is the version.",
@@ -93,7 +98,7 @@ func (m *metrics) register(r prometheus.Registerer, stats func() credcache.Stats
 		return 1
 	})
 	for _, c := range []prometheus.Collector{
-		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.addresses, m.build, up, newCacheCollector(stats),
+		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.addresses, m.following, m.build, up, newCacheCollector(stats),
 	} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
@@ -104,6 +109,18 @@ func (m *metrics) register(r prometheus.Registerer, stats func() credcache.Stats
 
 // upstreamDown tells whether the last try at EKS Auth brought no answer, or an error of its own.
 func (m *metrics) upstreamDown() bool { return m.down.Load() }
+
+// follows returns what shows in the metrics whether that is followed.
+func (m *metrics) follows(what string) func(bool) {
+	gauge := m.following.WithLabelValues(what)
+	return func(on bool) {
+		if on {
+			gauge.Set(1)
+		} else {
+			gauge.Set(0)
+		}
+	}
+}
 
 // verified counts a judgement of podtoken.
 func (m *metrics) verified(err error) {

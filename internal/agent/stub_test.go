@@ -32,12 +32,17 @@ type stubAuth struct {
 	mu     sync.Mutex
 	calls  map[string]int
 	answer func(w http.ResponseWriter, r *http.Request)
+	feed   func(w http.ResponseWriter, r *http.Request) // nil: none; set before the agent starts
 }
 
 func newStubAuth(t testing.TB) *stubAuth {
 	t.Helper()
 	s := &stubAuth{calls: map[string]int{}, answer: grant}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && s.feed != nil {
+			s.feed(w, r)
+			return
+		}
 		var in struct {
 			Token string `json:"token"`
 		}

@@ -4,7 +4,6 @@
 package agent
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -191,33 +190,6 @@ func TestSlowUpstreamFailsInTime(t *testing.T) {
 	if got := auth.total(); got != 1 {
 		t.Errorf("%d upstream calls, want 1", got)
 	}
-}
-
-// podsGone is a watch of pods that a test plays.
-type podsGone chan string
-
-func (p podsGone) Run(ctx context.Context, gone func(string)) error {
-	for {
-		select {
-		case uid := <-p:
-			gone(uid)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func TestPodsGone(t *testing.T) {
-	auth, api := newStubAuth(t), newAPIServer(t)
-	cfg := testConfig(t, auth, io.Discard)
-	cfg.Tokens = api.config()
-	gone := make(podsGone)
-	cfg.PodsGone = gone
-	a := startAgent(t, cfg)
-	ask(t, a.Addrs()[0], api.token("p", "node-1", 1))
-	ask(t, a.Addrs()[0], api.token("q", "node-1", 1))
-	gone <- "p"
-	waitFor(t, func() bool { return metric(t, a, "podid_agent_cache_entries") == "1" })
 }
 
 func TestOffences(t *testing.T) {

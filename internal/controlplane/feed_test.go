@@ -75,7 +75,7 @@ func TestFeed(t *testing.T) {
 	if n := names(third.Body, "associations"); third.Status != 200 || len(n) != 1 || n[0] != "s3-app-ns/third-sa" {
 		t.Errorf("while waiting: %d %s", third.Status, third.Raw)
 	}
-	for query, status := range map[string]int{"?after=x": 400, "?after=-1": 400, "?wait=21": 400, "?wait=-1": 400, "?wait=99999999999999999999": 400} {
+	for query, status := range map[string]int{"?after=x": 400, "?only=all": 400, "?only=changes": 200, "?after=-1": 400, "?wait=21": 400, "?wait=-1": 400, "?wait=99999999999999999999": 400} {
 		if a := rest(t, b, b.Admin, "podid", http.MethodGet, path+query, nil); a.Status != status {
 			t.Errorf("%s: %d %s", query, a.Status, a.Raw)
 		}

@@ -3,7 +3,8 @@
 
 // Package feed tells a cluster's operator which of its service accounts have
 // pod identity associations, and what changed since it asked last. It owns
-// what is told (names, association ids and revisions; no role, no policy) and
+// what is told (names, association ids and revisions; no role, no policy), to
+// those who ask for changes only also that an association's role changed, and
 // the waiting for changes. It refuses callers without the right to follow the
 // cluster, on every call: a right withdrawn ends the feed with the next one.
 package feed
@@ -35,6 +36,8 @@ type Service struct {
 	// Closing ends all waiting when it is closed: followers ask again, and
 	// another replica. Optional.
 	Closing <-chan struct{}
+
+	roles rolesMemo
 }
 
 // Input is where a follower stands.
@@ -46,6 +49,9 @@ type Input struct {
 	After      int64
 	// Wait is how long to wait where nothing has changed; 0 answers at once.
 	Wait time.Duration
+	// OnlyChanges is for those who keep no list: no answer holds all
+	// associations, and those whose role changed are told too.
+	OnlyChanges bool
 }
 
 // Association is a service account that has one.
@@ -59,8 +65,9 @@ type Association struct {
 type Answer struct {
 	ClusterUID string
 	Revision   int64
-	// Complete: Associations are all there are, and what the follower knew is
-	// void. Else they are those made or changed since.
+	// Complete: Associations are all there are (or none, for those who want
+	// changes only), and what the follower knew is void. Else they are those
+	// made or changed since.
 	Complete     bool
 	Associations []Association
 	Deleted      []Association // names only
@@ -81,14 +88,14 @@ func (s *Service) Follow(ctx context.Context, caller iam.Caller, in Input) (*Ans
 		return nil, cluster.Unknown(in.Cluster)
 	}
 	if in.ClusterUID != c.UID {
-		return s.all(v, c), nil
+		return s.all(v, c, in), nil
 	}
 	wait, stop := s.waiting(ctx, in.Wait)
 	defer stop()
 	for {
-		ids, known := association.Associations.Changes(v, s.Rights.Scope(), c.UID+"/", in.After)
+		ids, known := s.changes(v, c, in)
 		if !known {
-			return s.all(v, c), nil
+			return s.all(v, c, in), nil
 		}
 		if len(ids) > 0 || in.Wait == 0 {
 			return s.changed(v, c, ids), nil
@@ -129,8 +136,11 @@ func (s *Service) waiting(ctx context.Context, most time.Duration) (context.Cont
 	return wait, cancel
 }
 
-func (s *Service) all(v *store.View, c *cluster.Cluster) *Answer {
+func (s *Service) all(v *store.View, c *cluster.Cluster, in Input) *Answer {
 	out := &Answer{ClusterUID: c.UID, Revision: v.Revision(), Complete: true}
+	if in.OnlyChanges {
+		return out
+	}
 	for id, a := range association.Associations.List(v, s.Rights.Scope(), c.UID+"/", "") {
 		out.Associations = append(out.Associations, s.of(v, id, a))
 	}

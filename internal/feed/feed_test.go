@@ -47,7 +47,7 @@ func (h *house) Authorize(_ context.Context, _ iam.Caller, q iam.Query) error {
 }
 
 func newHouse(t testing.TB) *house {
-	h := &house{t: t, store: storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations))}
+	h := &house{t: t, store: storetest.NewMemory(store.NewSchema(cluster.Clusters, association.Associations, iam.Roles))}
 	h.Service = &feed.Service{Rights: cluster.Rights{Store: h.store, Authz: h, Partition: "aws", Account: account, Region: "us-west-2"}}
 	h.cluster("my-cluster", uid)
 	h.cluster("other", strings.Repeat("f", 32))
@@ -174,6 +174,64 @@ func TestAnswer(t *testing.T) {
 	if q.Action != "podid:FollowAssociations" || q.Resource != "arn:aws:eks:us-west-2:111122223333:cluster/my-cluster" || len(q.Keys) == 0 {
 		t.Errorf("asked %+v", q)
 	}
+}
+
+func (h *house) role(name string, there bool) {
+	h.update(func(tx *store.Tx) {
+		scope := store.Scope{Account: account, Region: store.Global}
+		if there {
+			iam.Roles.Put(tx, scope, strings.ToLower(name), &iam.Role{Name: name, Created: time.Now()})
+		} else {
+			iam.Roles.Delete(tx, scope, strings.ToLower(name))
+		}
+	})
+}
+
+// TestOnlyChanges: no list at first nor when too much has changed, and the associations of roles that changed.
+func TestOnlyChanges(t *testing.T) {
+	h := newHouse(t)
+	h.put(uid, "ns", "first")
+	void := func(after int64) *feed.Answer {
+		t.Helper()
+		a := h.follow(feed.Input{ClusterUID: map[bool]string{true: uid}[after > 0], After: after, OnlyChanges: true})
+		if !a.Complete || len(a.Associations)+len(a.Deleted) != 0 || a.Revision != h.store.View().Revision() || a.ClusterUID != uid {
+			t.Errorf("after %d: %+v", after, a)
+		}
+		return a
+	}
+	at := void(0).Revision
+	for i, c := range []struct {
+		change     func()
+		told, gone string
+	}{
+		{func() {}, "", ""},
+		{func() { h.put(uid, "ns", "second") }, "second", ""},
+		{func() { h.remove("ns", "second") }, "", "second"},
+		{func() { h.role("Secret", true) }, "first", ""},
+		{func() { h.role("other", true) }, "", ""},
+		{func() { h.role("Secret", false); h.put(uid, "ns", "second") }, "first second", ""},
+	} {
+		c.change()
+		var told, gone []string
+		for range 2 { // the second answer comes out of memory
+			a := h.follow(feed.Input{ClusterUID: uid, After: at, OnlyChanges: true})
+			told, gone = nil, nil
+			for _, x := range a.Associations {
+				told = append(told, x.ServiceAccount)
+			}
+			for _, x := range a.Deleted {
+				gone = append(gone, x.ServiceAccount)
+			}
+			if strings.Join(told, " ") != c.told || strings.Join(gone, " ") != c.gone || a.Complete {
+				t.Errorf("%d: told %v, gone %v", i, told, gone)
+			}
+		}
+		if n := len(h.follow(feed.Input{ClusterUID: uid, After: at}).Associations); i == 3 && n != 0 {
+			t.Errorf("%d: %d told to one that did not ask for roles", i, n)
+		}
+		at = h.store.View().Revision()
+	}
+	void(at + 1000)
 }
 
 func TestRefused(t *testing.T) {

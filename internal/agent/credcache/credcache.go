@@ -17,6 +17,8 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -169,7 +171,7 @@ func New(cfg Config) (*Cache, error) {
 		flights: make(map[key]*flight),
 		table:   newTable(maphash.MakeSeed()),
 		due:     schedule{before: func(a, b *entry) bool { return a.at.Before(b.at) }},
-		ready:   schedule{before: func(a, b *entry) bool { return a.end().Before(b.end()) }},
+		ready:   schedule{before: moreUrgent},
 		wake:    make(chan struct{}, 1),
 	}, nil
 }
@@ -290,6 +292,19 @@ func (c *Cache) Gone(podUID string) {
 	for k, f := range c.flights {
 		f.gone = f.gone || k.pod.UID == podUID
 	}
+}
+
+// PodUIDs are the pods that something is kept of.
+func (c *Cache) PodUIDs() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen := make(map[string]bool, len(c.entries))
+	for k := range c.entries {
+		if k.pod.UID != "" {
+			seen[k.pod.UID] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
 }
 
 // ForgetProofs makes every token be read and verified again before it is answered. It is for a change of the keys that

@@ -6,7 +6,6 @@ package credcache
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,11 +137,7 @@ func mustGet(t *testing.T, c *fixture, tok Token) string {
 	if err != nil {
 		t.Fatalf("Get: %v", err)
 	}
-	var doc struct{ AccessKeyId string } //nolint:revive,staticcheck // the wire's spelling
-	if err := json.Unmarshal(answer.Body, &doc); err != nil {
-		t.Fatal(err)
-	}
-	return doc.AccessKeyId
+	return keyID(t, answer)
 }
 
 var (

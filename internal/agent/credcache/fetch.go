@@ -18,6 +18,7 @@ type flight struct {
 	token  Token
 	done   chan struct{}
 	gone   bool // the pod has ended since: nothing is kept; guarded by Cache.mu
+	stale  bool // what it asks for has changed since: it is asked again; guarded by Cache.mu
 	answer Answer
 	err    error
 }
@@ -94,10 +95,14 @@ func (c *Cache) accept(f *flight, s *eksauthclient.Session, answer Answer) {
 		e.bucket = bucket{spent: 1, at: now} // the request that made it
 	}
 	e.answer, e.fetched, e.expires, e.association = answer, now, s.Expiration, s.AssociationID
-	e.refusal, e.failures = nil, 0
+	e.refusal, e.failures, e.urgent = nil, 0, f.stale
 	c.remember(e, f.token)
 	c.count(e)
-	c.plan(e, now.Add(c.renewalAge(s.Expiration.Sub(now))))
+	if f.stale {
+		c.plan(e, now)
+	} else {
+		c.plan(e, now.Add(c.renewalAge(s.Expiration.Sub(now))))
+	}
 	c.makeRoom(now)
 }
 
@@ -116,8 +121,12 @@ func (c *Cache) reject(f *flight, err error) {
 	if denies(err, e.proven) {
 		e.revoke()
 	}
+	if f.stale {
+		ttl = 0
+	}
 	e.refusal, e.refusedUntil = err, now.Add(ttl)
 	e.failures++
+	e.urgent = false
 	c.remember(e, f.token)
 	c.count(e)
 	if e.granted() {

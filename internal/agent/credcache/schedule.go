@@ -11,6 +11,14 @@ type schedule struct {
 	before  func(a, b *entry) bool
 }
 
+// moreUrgent is the order of renewals: what the control plane said has changed, then what ends first.
+func moreUrgent(a, b *entry) bool {
+	if a.urgent != b.urgent {
+		return a.urgent
+	}
+	return a.end().Before(b.end())
+}
+
 // Len implements heap.Interface.
 func (s *schedule) Len() int { return len(s.entries) }
 

@@ -23,7 +23,7 @@ type Feed interface {
 
 // FeedRoute makes the route of the feed:
 //
-//	GET /podid/v1/clusters/{name}/associations?clusterUid=…&after=…&wait=…
+//	GET /podid/v1/clusters/{name}/associations?clusterUid=…&after=…&wait=…&only=…
 func FeedRoute(f Feed) restjson.Route {
 	return Route(http.MethodGet, "/podid/v1/clusters/{name}/associations", "FollowAssociations", onCluster, true, follow(f))
 }
@@ -75,6 +75,13 @@ func follow(f Feed) call.Handler {
 func followInput(r *http.Request) (feed.Input, error) {
 	q := r.URL.Query()
 	in := feed.Input{Cluster: r.PathValue("name"), ClusterUID: q.Get("clusterUid")}
+	switch only := q.Get("only"); only {
+	case "":
+	case "changes":
+		in.OnlyChanges = true
+	default:
+		return in, fault.New(fault.InvalidParameter, "only is neither changes nor left out.").WithReason("feed-bounds")
+	}
 	var wait int64
 	for name, to := range map[string]*int64{"after": &in.After, "wait": &wait} {
 		text := q.Get(name)
