@@ -26,9 +26,11 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 LOADFLAGS ?=
 CONFORMANCEFLAGS ?=
+KUBERNETES ?= 1.34.4
+APITEST   ?= ./kubebin ./api/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo images test test-clients conformance lint fuzz bench bench-e2e bench-agent soak generate verify clean
+.PHONY: help build demo images test test-clients conformance lint fuzz bench bench-e2e bench-agent soak test-apiserver generate verify clean
 
 ##@ Everyday
 
@@ -66,6 +68,10 @@ test-clients: build ## Run AWS' own clients against `podid dev`: Node SDKs; AWS 
 
 conformance: build ## Play AWS' clients against `podid dev`, write docs/compat/matrix.md (EKSCTL=path: eksctl too)
 	go run ./test/conformance -podid $(BIN)/podid -json $(BIN)/conformance.json -matrix docs/compat/matrix.md $(CONFORMANCEFLAGS)
+
+test-apiserver: ## Run the tests against a real API server; the first run builds it (KUBERNETES=1.37.2: the newest)
+	assets=$$(go -C test/cluster run ./cmd/kubebin -kubernetes '$(KUBERNETES)') && \
+	  KUBE_ASSETS="$$assets" CGO_ENABLED=0 go -C test/cluster test -trimpath -timeout 15m $(TESTFLAGS) $(APITEST)
 
 fuzz: ## Fuzz every target for FUZZTIME=5s (FUZZ=regexp chooses targets)
 	./tools/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
