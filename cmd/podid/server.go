@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"podid/internal/controlplane"
+	"podid/internal/seal"
 	"podid/internal/serverconfig"
 )
 
@@ -80,7 +81,7 @@ the file admin-credentials of the data directory. Clients need three settings:
 		cfg.Log.Info("podid server is ready", "address", cp.Addr().String(), "account", cp.Account().ID, "region", cp.Account().Region, "ca", cp.CAFile(), "release", version)
 		return cp.Run(cmd.Context())
 	}
-	cmd.AddCommand(resetAdminCommand(loadData, stdout), snapshotCommand(loadData, stdout))
+	cmd.AddCommand(newRootKeyCommand(stdout), resetAdminCommand(loadData, stdout), snapshotCommand(loadData, stdout))
 	return cmd
 }
 
@@ -108,6 +109,30 @@ func newLog(w io.Writer, s serverconfig.Config) *slog.Logger {
 }
 
 type loader func() (controlplane.Config, error)
+
+func newRootKeyCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "new-root-key FILE",
+		Short: "Make a root key for replicas to share",
+		Long: `Make a root key, which seals the secrets in the store, for --root-key-file. With an embedded store the
+first start makes one; replicas over an etcd cluster need the same, and it has to be there before
+they start. FILE is made with mode 0600 and never replaced; - is standard output.`,
+		Example: `  podid server new-root-key root.key
+  podid server new-root-key - | kubectl -n podid-system create secret generic podid-root-key --from-file=root.key=/dev/stdin`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "-" {
+				return seal.WriteRootKey(stdout, rand.Reader)
+			}
+			key, err := seal.CreateRootKey(args[0], rand.Reader)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(stdout, "Root key %s is in %s. Keep a copy apart from backups of the store: without it they cannot be read.\n", key.ID(), args[0])
+			return err
+		},
+	}
+}
 
 func resetAdminCommand(load loader, stdout io.Writer) *cobra.Command {
 	return &cobra.Command{

@@ -60,12 +60,18 @@ func (cp *ControlPlane) openAccount(ctx context.Context) error {
 	s := cp.cfg.Settings
 	known := account.Find(cp.db.View())
 	var err error
-	if known != nil {
+	switch {
+	case known != nil:
 		cp.root, err = seal.LoadRootKey(s.RootKeyFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("the root key that this installation was made with is not at %s: put it back, the data cannot be read without it: %w", s.RootKeyFile, err)
 		}
-	} else {
+	case len(s.EtcdEndpoints) > 0: // each replica would make a key of its own, and all but one be refused
+		cp.root, err = seal.LoadRootKey(s.RootKeyFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("there is no root key at %s: make one with podid server new-root-key FILE, and give every replica the same: %w", s.RootKeyFile, err)
+		}
+	default:
 		cp.root, err = seal.LoadOrCreateRootKey(s.RootKeyFile, cp.cfg.Rand)
 	}
 	if err != nil {

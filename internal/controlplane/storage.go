@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"podid/internal/serverconfig"
+	"podid/internal/store/etcd"
 	"podid/internal/store/etcdembed"
 )
 
@@ -44,6 +45,9 @@ func openEtcd(ctx context.Context, cfg Config) (*clientv3.Client, *etcdembed.Mem
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to etcd at %v: %w", s.EtcdEndpoints, err)
+	}
+	if err := etcd.CheckLimits(ctx, c); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("use etcd at %v: %w", s.EtcdEndpoints, err), c.Close())
 	}
 	return c, nil, nil
 }

@@ -22,8 +22,10 @@ const (
 )
 
 // LoadRootKey reads a root key file. A file that group or others can touch is
-// refused, and so is anything but one line in the form that CreateRootKey
-// writes. The error wraps fs.ErrNotExist when there is no file.
+// refused, but for one in the way of a Kubernetes Secret: owned by root, for
+// this process to read by its group. So is anything but one line in the form
+// that CreateRootKey writes. The error wraps fs.ErrNotExist when there is no
+// file.
 func LoadRootKey(path string) (RootKey, error) {
 	// What is checked is what is read: the name may change hands in between.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not hang the start
@@ -38,7 +40,7 @@ func LoadRootKey(path string) (RootKey, error) {
 	if !info.Mode().IsRegular() {
 		return RootKey{}, fmt.Errorf("load root key: %s is no regular file", path)
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && !mountedForGroup(info, os.Geteuid()) {
 		return RootKey{}, fmt.Errorf("load root key: %s has mode %04o, want 0600: others could read it", path, perm)
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxRootFile))
@@ -61,14 +63,37 @@ func LoadRootKey(path string) (RootKey, error) {
 	return root, nil
 }
 
+// mountedForGroup reports whether a file is root's and shown to the group of
+// a process that is not root's, to read: the kubelet mounts a Secret so for a
+// container with another user and an fsGroup, whatever mode was asked for.
+func mountedForGroup(info fs.FileInfo, uid int) bool {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && owner.Uid == 0 && uid != 0 && info.Mode().Perm()&0o037 == 0
+}
+
+// WriteRootKey draws a key and writes its file's line.
+func WriteRootKey(w io.Writer, random io.Reader) error {
+	root, err := GenerateRootKey(random)
+	if err == nil {
+		_, err = io.WriteString(w, root.line())
+	}
+	if err != nil {
+		return fmt.Errorf("create root key: %w", err)
+	}
+	return nil
+}
+
+func (r RootKey) line() string {
+	return rootFilePrefix + base64.StdEncoding.EncodeToString(r.k.key[:]) + "\n"
+}
+
 // CreateRootKey draws a key and writes it to path, mode 0600, synced, all or
 // nothing. An existing file is never replaced: the error wraps fs.ErrExist.
 func CreateRootKey(path string, random io.Reader) (root RootKey, err error) {
 	if root, err = GenerateRootKey(random); err != nil {
 		return RootKey{}, fmt.Errorf("create root key: %w", err)
 	}
-	line := rootFilePrefix + base64.StdEncoding.EncodeToString(root.k.key[:]) + "\n"
-	if err := writeNew(path, []byte(line)); err != nil {
+	if err := writeNew(path, []byte(root.line())); err != nil {
 		return RootKey{}, fmt.Errorf("create root key: %w", err)
 	}
 	return root, nil

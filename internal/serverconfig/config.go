@@ -47,6 +47,7 @@ type Config struct {
 	EtcdCA        string
 	EtcdCert      string
 	EtcdKey       string
+	EtcdInsecure  bool // EtcdEndpoints without TLS or without a client certificate
 
 	RootKeyFile        string
 	SessionKeyRotation time.Duration
@@ -70,7 +71,7 @@ type Config struct {
 
 // complete fills in what follows from other settings.
 func (c *Config) complete() {
-	if c.RootKeyFile == "" {
+	if c.RootKeyFile == "" && len(c.EtcdEndpoints) == 0 {
 		c.RootKeyFile = filepath.Join(c.DataDir, "root.key")
 	}
 	if c.AuditLog == "" {

@@ -79,13 +79,14 @@ func storeSettings() []setting {
 		{name: "etcd-ca", group: g, kind: "file", usage: "PEM certificates that vouch for etcd", set: text(func(c *Config) *string { return &c.EtcdCA })},
 		{name: "etcd-cert", group: g, kind: "file", usage: "PEM certificate shown to etcd", set: text(func(c *Config) *string { return &c.EtcdCert })},
 		{name: "etcd-key", group: g, kind: "file", usage: "PEM key of etcd-cert", set: text(func(c *Config) *string { return &c.EtcdKey })},
+		{name: "etcd-insecure", group: g, usage: "take etcd-endpoints without TLS, or without showing a certificate: whoever reaches etcd can then change every record", set: boolean(func(c *Config) *bool { return &c.EtcdInsecure })},
 	}
 }
 
 func securitySettings() []setting {
 	const g = "Security"
 	return []setting{
-		{name: "root-key-file", group: g, kind: "file", shown: "data-dir/root.key", usage: "the key that seals stored secrets; all replicas need the same", set: text(func(c *Config) *string { return &c.RootKeyFile })},
+		{name: "root-key-file", group: g, kind: "file", shown: "data-dir/root.key", usage: "the key that seals stored secrets; required with etcd-endpoints, as all replicas need the same", set: text(func(c *Config) *string { return &c.RootKeyFile })},
 		{name: "session-key-rotation", group: g, kind: "duration", def: "24h", usage: "how long a key seals new session tokens", set: duration(func(c *Config) *time.Duration { return &c.SessionKeyRotation })},
 		{name: "token-max-life", group: g, kind: "duration", def: "24h", usage: "the longest life of a service account token that is accepted", set: duration(func(c *Config) *time.Duration { return &c.TokenMaxLife })},
 		{name: "clock-skew", group: g, kind: "duration", def: "5m", usage: "how far the clock of a signature may be off", set: duration(func(c *Config) *time.Duration { return &c.ClockSkew })},

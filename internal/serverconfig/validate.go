@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,6 +122,23 @@ func (c *Config) store(p *problems, env Env) {
 	p.add(c.EtcdCert != "" && c.EtcdKey == "", "needs its key: set etcd-key as well", "etcd-cert", "etcd-key")
 	p.add(c.EtcdKey != "" && c.EtcdCert == "", "needs its certificate: set etcd-cert as well", "etcd-key", "etcd-cert")
 	files(p, env, named, order...)
+	c.outside(p)
+}
+
+// outside are the rules of an etcd cluster that others could reach too: it has
+// to know who asks, and all replicas seal with one key.
+func (c *Config) outside(p *problems) {
+	if len(c.EtcdEndpoints) == 0 {
+		p.add(c.EtcdInsecure, "is for an etcd cluster outside: set etcd-endpoints as well, or leave it out", "etcd-insecure", "etcd-endpoints")
+		return
+	}
+	p.add(c.RootKeyFile == "", "required with etcd-endpoints: make one with podid server new-root-key FILE and give every replica the same", "root-key-file", "etcd-endpoints")
+	if c.EtcdInsecure {
+		return
+	}
+	plain := slices.ContainsFunc(c.EtcdEndpoints, func(e string) bool { return strings.HasPrefix(e, "http:") })
+	p.add(plain, "every record would travel readable: write https://host:2379, or set etcd-insecure", "etcd-endpoints")
+	p.add(!plain && c.EtcdCert == "" && c.EtcdKey == "", "etcd has to know who asks: set etcd-cert and etcd-key, or etcd-insecure", "etcd-endpoints", "etcd-cert")
 }
 
 func (c *Config) security(p *problems) {

@@ -34,6 +34,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"podid/internal/controlplane"
+	"podid/internal/seal"
 	"podid/internal/serverconfig"
 )
 
@@ -150,11 +151,29 @@ func settings(tb testing.TB, o Options) serverconfig.Config {
 	for k, v := range o.Settings {
 		given[k] = v
 	}
+	if given["PODID_ETCD_ENDPOINTS"] != "" {
+		shareRootKey(tb, given)
+	}
 	s, err := serverconfig.NewFlags().Load(serverconfig.Env{Lookup: func(k string) (string, bool) { v, ok := given[k]; return v, ok }})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// shareRootKey is what whoever runs replicas does first. The etcd of tests is
+// on loopback and takes anybody.
+func shareRootKey(tb testing.TB, given map[string]string) {
+	tb.Helper()
+	if _, ok := given["PODID_ETCD_CERT"]; !ok {
+		given["PODID_ETCD_INSECURE"] = "true"
+	}
+	if given["PODID_ROOT_KEY_FILE"] == "" {
+		given["PODID_ROOT_KEY_FILE"] = filepath.Join(given["PODID_DATA_DIR"], "root.key")
+	}
+	if _, err := seal.LoadOrCreateRootKey(given["PODID_ROOT_KEY_FILE"], rand.Reader); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func (c *ControlPlane) trust() {

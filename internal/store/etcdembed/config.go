@@ -33,7 +33,8 @@ const (
 	// Quota is the size at which the store refuses writes, etcd's suggested
 	// maximum.
 	Quota = 8 << 30
-	// MaxTxnOps is how many records one update may read or write.
+	// MaxTxnOps is how many records one update may read or write; store/etcd
+	// asks as much of an etcd elsewhere.
 	MaxTxnOps = 1024
 	// MaxRequestBytes is etcd's default, so that no update works here that
 	// would fail on an etcd elsewhere.
