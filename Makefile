@@ -17,6 +17,9 @@ IMAGE_TAG ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}/\1/p' cha
 PLATFORMS ?= linux/amd64 linux/arm64
 CREATED   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
+# Kept by its version, like the tools; it is pinned where the chart is tested.
+HELM      := $(BIN)/tools/helm-$(shell { cat test/chart/go.mod; go env GOVERSION; } | cksum | cut -d' ' -f1)/helm
+
 RACE      ?=
 TESTFLAGS ?=
 TEST      ?= ./...
@@ -30,7 +33,7 @@ KUBERNETES ?= 1.34.4
 APITEST   ?= ./kubebin ./api/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo images test test-clients conformance lint fuzz bench bench-e2e bench-agent soak test-apiserver generate verify clean
+.PHONY: help build demo images helm manifest test test-chart test-clients conformance lint fuzz bench bench-e2e bench-agent soak test-apiserver generate verify clean
 
 ##@ Everyday
 
@@ -55,6 +58,11 @@ images: ## Build the container images into bin/images, without a registry (PLATF
 	CGO_ENABLED=0 go -C tools/images run -trimpath . -bin '$(CURDIR)/$(BIN)/platforms' -out '$(CURDIR)/$(BIN)/images' -platforms '$(PLATFORMS)' \
 	  -repository '$(IMAGES)' -tag '$(IMAGE_TAG)' -version '$(VERSION)' -commit '$(COMMIT)' -created '$(CREATED)' $(BINARIES)
 
+helm: $(HELM) ## Build helm into bin/tools, for machines without one
+
+manifest: ## Copy the CRDs into the chart and render deploy/podid.yaml from it
+	CGO_ENABLED=0 go -C test/chart run -trimpath ./cmd/manifest '$(CURDIR)'
+
 clean: ## Remove what the other targets build
 	rm -rf $(BIN) test/clients/node_modules
 
@@ -62,6 +70,10 @@ clean: ## Remove what the other targets build
 
 test: ## Run the tests (RACE=1: with the race detector, needs gcc; TEST=./internal/arn: one package)
 	CGO_ENABLED=$(if $(RACE),1,0) go test $(if $(RACE),-race) -timeout 15m $(TESTFLAGS) $(TEST)
+
+test-chart: ## Test the chart, the static manifest and the builder of images (UPDATE=1: write the golden renders anew)
+	CGO_ENABLED=0 go -C test/chart test -trimpath -timeout 10m ./... $(if $(UPDATE),-update)
+	CGO_ENABLED=0 go -C tools/images test -trimpath -timeout 10m ./...
 
 test-clients: build ## Run AWS' own clients against `podid dev`: Node SDKs; AWS CLI and boto3 where present
 	./test/clients/run.sh
@@ -102,6 +114,12 @@ verify: build $(TOOLS)/gofumpt ## Check generated files, go.mod, formatting, sta
 	go mod tidy -diff
 	@out=$$($(TOOLS)/gofumpt -l .); if [ -n "$$out" ]; then echo "not formatted by gofumpt:"; echo "$$out"; exit 1; fi
 	go -C tools run ./static $(BINARIES:%=../$(BIN)/%)
+
+$(HELM):
+	@mkdir -p $(@D)
+	CGO_ENABLED=0 go -C test/chart build -trimpath -ldflags '-s -w -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37' \
+	  -o '$(CURDIR)/$@' helm.sh/helm/v3/cmd/helm
+	ln -sfn '$(notdir $(@D))/helm' $(BIN)/tools/helm
 
 $(TOOLS)/golangci-lint:
 	@mkdir -p $(TOOLS)
