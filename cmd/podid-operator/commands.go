@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ association the variables, the token and the label that AWS' SDKs and the node a
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: want server or version", args[0])}
+				return usageError{fmt.Errorf("unknown command %q: want server, write-identities or version", args[0])}
 			}
 			return cmd.Help()
 		},
@@ -47,7 +48,8 @@ association the variables, the token and the label that AWS' SDKs and the node a
 	root.PersistentFlags().StringVar(&level, "log-level", "info", "what is logged: debug, info, warn or error")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServer(env, func() (*slog.Logger, error) { return newLogger(stderr, level) }), newVersion())
+	logger := func() (*slog.Logger, error) { return newLogger(stderr, level) }
+	root.AddCommand(newServer(env, logger), newWriteIdentities(env, logger), newVersion())
 	return root
 }
 
@@ -68,7 +70,8 @@ func newServer(env lookup, logger func() (*slog.Logger, error)) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return operator.Run(cmd.Context(), cfg)
+			tune()
+			return withSettling(cmd.Context(), log, func(ctx context.Context) error { return operator.Run(ctx, cfg) })
 		},
 	}
 	o.register(cmd.Flags())

@@ -19,12 +19,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"podid/internal/operator/feed"
+	"podid/internal/operator/identities"
+	"podid/internal/operator/lastknown"
 	"podid/internal/operator/podidclient"
 )
 
@@ -36,6 +39,7 @@ type Config struct {
 	MetricsAddress string // host:port; "0" serves none
 	HealthAddress  string // host:port of /livez and /readyz
 	LeaderElection bool   // controllers run on one replica only
+	IdentitiesFile string // for AWS' own webhook; "" for none
 
 	ControlPlane *podidclient.Client
 	Kubernetes   *rest.Config
@@ -107,9 +111,28 @@ func addFeed(mgr manager.Manager, cfg *Config, r *rooms) error {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	r.feed = feed.New(feed.Config{Cluster: cfg.Cluster, Caller: cfg.ControlPlane, Metrics: m, Log: cfg.Log})
+	kube, err := uncached(mgr)
+	if err != nil {
+		return err
+	}
+	store := &lastknown.Secrets{Client: kube, Namespace: cfg.Namespace, Cluster: cfg.Cluster, Log: cfg.Log}
+	r.feed = feed.New(feed.Config{Cluster: cfg.Cluster, Caller: cfg.ControlPlane, Store: store, Metrics: m, Log: cfg.Log})
 	if err := mgr.AddReadyzCheck("associations", r.feed.Check); err != nil {
 		return fmt.Errorf("add readiness check: %w", err)
 	}
-	return mgr.Add(r.feed)
+	problems := []error{mgr.Add(r.feed), mgr.Add(&lastknown.Keeper{Feed: r.feed, Secrets: store, Log: cfg.Log})}
+	if cfg.IdentitiesFile != "" {
+		problems = append(problems, mgr.Add(&identities.Writer{Feed: r.feed, Path: cfg.IdentitiesFile, Log: cfg.Log}))
+	}
+	return errors.Join(problems...)
+}
+
+// uncached is a client that asks the API server each time: a cached one keeps
+// all objects of a kind that it was asked for once.
+func uncached(mgr manager.Manager) (client.Client, error) {
+	c, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the API server: %w", err)
+	}
+	return c, nil
 }
