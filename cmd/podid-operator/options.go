@@ -28,6 +28,7 @@ type options struct {
 	metrics        string
 	health         string
 	leaderElection bool
+	injection      injectionOptions
 }
 
 // environment names the variables that stand in for flags that were not given, the first set one winning.
@@ -52,6 +53,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	text(&o.metrics, "metrics-address", ":8080", "address of /metrics; 0 for none")
 	text(&o.health, "health-address", ":8081", "address of /livez and /readyz")
 	f.BoolVar(&o.leaderElection, "leader-election", true, "run controllers on one replica only; the webhook is served by all")
+	o.injection.register(f)
 }
 
 // texts adds flags whose help tells the variables that stand in for them.
@@ -66,10 +68,15 @@ func texts(f *pflag.FlagSet) func(p *string, name, value, help string) {
 
 // resolve fills in the environment and names every required flag that is missing.
 func (o *options) resolve(env lookup, given func(flag string) bool) error {
+	o.injection.serviceHost, _ = env("KUBERNETES_SERVICE_HOST")
 	return errors.Join(o.connection.resolve(env, given), resolve(env, given, []needed{{"namespace", &o.namespace, true}}))
 }
 
 func (o *options) config(log *slog.Logger) (operator.Config, error) {
+	injection, err := o.injection.config()
+	if err != nil {
+		return operator.Config{}, err
+	}
 	client, err := o.client()
 	if err != nil {
 		return operator.Config{}, err
@@ -80,7 +87,7 @@ func (o *options) config(log *slog.Logger) (operator.Config, error) {
 	}
 	return operator.Config{
 		Cluster: o.cluster, Namespace: o.namespace, MetricsAddress: o.metrics, HealthAddress: o.health, LeaderElection: o.leaderElection,
-		IdentitiesFile: o.identities, ControlPlane: client, Kubernetes: kube, Log: log,
+		IdentitiesFile: o.identities, Injection: injection, ControlPlane: client, Kubernetes: kube, Log: log,
 	}, nil
 }
 

@@ -41,6 +41,8 @@ type Config struct {
 	LeaderElection bool   // controllers run on one replica only
 	IdentitiesFile string // for AWS' own webhook; "" for none
 
+	Injection Injection
+
 	ControlPlane *podidclient.Client
 	Kubernetes   *rest.Config
 	Log          *slog.Logger
@@ -102,6 +104,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"the feed of associations", addFeed},
+		{"the webhook", addInjection},
 	}
 }
 

@@ -1,0 +1,173 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package operator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"podid/internal/operator/certs"
+	"podid/internal/operator/feed"
+	"podid/internal/operator/owner"
+	"podid/internal/operator/podpatch"
+	"podid/internal/operator/serviceaccounts"
+	"podid/internal/operator/serving"
+	"podid/internal/operator/webhook"
+	"podid/internal/operator/webhookconfig"
+)
+
+// Where the webhook's certificate comes from.
+const (
+	CertificatesSelf  = "self"  // made and renewed by the operator
+	CertificatesFiles = "files" // read from CertDir, and read again when they change
+)
+
+// Injection is how pods come to what they need.
+type Injection struct {
+	Address      string // host:port of the webhook; "" serves none
+	MinTLS       uint16 // 0 is TLS 1.2
+	Drain        time.Duration
+	Certificates string // CertificatesSelf or CertificatesFiles
+	CertDir      string // for CertificatesFiles
+	Owner        string // ClusterRole that owns what the operator makes; "" for none
+	Settings     podpatch.Settings
+}
+
+func (c *Injection) validate() error {
+	var problems []error
+	if err := c.Settings.Validate(); err != nil {
+		problems = append(problems, err)
+	}
+	switch {
+	case c.Certificates != CertificatesSelf && c.Certificates != CertificatesFiles:
+		problems = append(problems, fmt.Errorf("webhook certificates %q: want %s or %s", c.Certificates, CertificatesSelf, CertificatesFiles))
+	case c.Certificates == CertificatesFiles && c.CertDir == "":
+		problems = append(problems, errors.New("webhook certificates from files need the folder that they are in"))
+	}
+	return errors.Join(problems...)
+}
+
+// injection is the making of the webhook and what it needs.
+type injection struct {
+	mgr    manager.Manager
+	cfg    *Config
+	feed   *feed.Feed
+	client client.WithWatch
+	owner  *owner.Owner
+}
+
+// addInjection sets up what gives pods their identity: the webhook, on every replica.
+func addInjection(mgr manager.Manager, cfg *Config, r *rooms) error {
+	if cfg.Injection.Address == "" {
+		return nil
+	}
+	if err := cfg.Injection.validate(); err != nil {
+		return err
+	}
+	c, err := watching(mgr)
+	if err != nil {
+		return err
+	}
+	i := &injection{mgr: mgr, cfg: cfg, feed: r.feed, client: c, owner: &owner.Owner{Client: c, Name: cfg.Injection.Owner, Now: time.Now, Log: cfg.Log}}
+	accounts, err := serviceaccounts.New(c, metrics.Registry, cfg.Log)
+	if err != nil {
+		return fmt.Errorf("follow service accounts: %w", err)
+	}
+	if err := mgr.Add(accounts); err != nil {
+		return fmt.Errorf("follow service accounts: %w", err)
+	}
+	return i.webhook(accounts)
+}
+
+// watching is a client that reads from the API server itself. The manager's
+// own would keep a copy of all that it is once asked for.
+func watching(mgr manager.Manager) (client.WithWatch, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), admissionv1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("register types: %w", err)
+	}
+	c, err := client.NewWithWatch(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: scheme, Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the API server: %w", err)
+	}
+	return c, nil
+}
+
+func (i *injection) webhook(accounts *serviceaccounts.Book) error {
+	current, err := i.certificate()
+	if err != nil {
+		return err
+	}
+	counts, err := webhook.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	handler := &webhook.Handler{
+		Associations: i.feed, ServiceAccounts: accounts, Metrics: counts, Log: i.cfg.Log, Now: time.Now,
+		Patcher: &podpatch.Patcher{Settings: i.cfg.Injection.Settings, Jitter: rand.Int64N},
+	}
+	return serving.Add(context.Background(), i.mgr, serving.Config{
+		Address: i.cfg.Injection.Address, Handler: handler, Certificate: current.Certificate,
+		MinVersion: i.cfg.Injection.MinTLS, Drain: i.cfg.Injection.Drain, Log: i.cfg.Log,
+		Ready: []serving.Condition{
+			{Name: "the list of associations", Met: func() bool { return i.feed.Check(nil) == nil }},
+			{Name: "the list of service accounts", Met: accounts.Ready},
+			{Name: "the certificate", Met: current.Ready},
+		},
+	})
+}
+
+// certificate sets up the certificate and whom it is trusted by.
+func (i *injection) certificate() (*certs.Current, error) {
+	options := webhookconfig.Options{Namespace: i.cfg.Namespace}
+	var current *certs.Current
+	var runs manager.Runnable
+	if i.cfg.Injection.Certificates == CertificatesFiles {
+		f := &certs.Files{Dir: i.cfg.Injection.CertDir, Now: time.Now, Log: i.cfg.Log}
+		current, runs = &f.Current, f
+	} else {
+		k := certs.NewKept(certs.KeptConfig{
+			Client: i.client, Secret: client.ObjectKey{Namespace: i.cfg.Namespace, Name: webhookconfig.Name + "-webhook"},
+			Names: serverNames(i.cfg.Namespace), Owner: i.owner.References, Now: time.Now, Log: i.cfg.Log,
+		})
+		current, runs = &k.Current, k
+	}
+	keeper, err := webhookconfig.New(webhookconfig.Config{
+		Client: i.client, Authorities: current.Authorities, Foreign: i.cfg.Injection.Certificates == CertificatesFiles,
+		Desired: webhookconfig.Desired(options), Metrics: metrics.Registry, Log: i.cfg.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look after the webhook configuration: %w", err)
+	}
+	current.OnChange(keeper.Wake)
+	return current, errors.Join(i.mgr.Add(runs), i.mgr.Add(keeper))
+}
+
+// serverNames are those that the webhook's Service is called by; API servers use the first.
+func serverNames(namespace string) []string {
+	service := webhookconfig.Name + "." + namespace + ".svc"
+	return []string{service, service + ".cluster.local", webhookconfig.Name + "." + namespace, webhookconfig.Name}
+}
+
+// TLSVersion reads the name of a version: 1.2 or 1.3.
+func TLSVersion(name string) (uint16, error) {
+	switch name {
+	case "1.2":
+		return tls.VersionTLS12, nil
+	case "1.3":
+		return tls.VersionTLS13, nil
+	}
+	return 0, fmt.Errorf("TLS version %q: want 1.2 or 1.3", name)
+}
