@@ -120,6 +120,9 @@ func serve(ctx context.Context, o *options, log *slog.Logger) error {
 		}
 		return nil
 	})
+	if o.setUpLink {
+		group.Go(func() error { return linklocal.Watch(ctx, linkConfig(log)) })
+	}
 	group.Go(func() error { return a.Run(ctx) })
 	return group.Wait()
 }
@@ -142,13 +145,12 @@ has no dummy interfaces the addresses go to lo; where it has no IPv6 only IPv4 i
 	}
 }
 
+func linkConfig(log *slog.Logger) linklocal.Config {
+	return linklocal.Config{IPv4: netip.MustParseAddr(agent.DefaultIPv4Host), IPv6: netip.MustParseAddr(agent.DefaultIPv6Host), Log: log}
+}
+
 func setUpLink(log *slog.Logger) error {
-	err := linklocal.Setup(linklocal.Config{
-		IPv4: netip.MustParseAddr(agent.DefaultIPv4Host),
-		IPv6: netip.MustParseAddr(agent.DefaultIPv6Host),
-		Log:  log,
-	})
-	if err != nil {
+	if err := linklocal.Setup(linkConfig(log)); err != nil {
 		return err
 	}
 	log.Info("link-local addresses are set up")

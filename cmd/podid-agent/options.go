@@ -105,7 +105,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.DurationVar(&o.total, "total-timeout", eksauthclient.DefaultTotalTimeout, "time of all tries together")
 	f.DurationVar(&o.wait, "wait-timeout", credcache.DefaultWaitTimeout, "time a pod waits for EKS Auth; the tries go on, for the pod's next request")
 	f.IntVar(&o.attempts, "max-attempts", eksauthclient.DefaultMaxAttempts, "tries at EKS Auth: of one that cannot be reached, or of several endpoints")
-	f.BoolVar(&o.setUpLink, "set-up-link", false, "do what initialize does first")
+	f.BoolVar(&o.setUpLink, "set-up-link", false, "do what initialize does first, and again when an address vanishes")
 	o.tokens.register(f, described)
 	o.kube.register(f)
 }

@@ -16,8 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +33,10 @@ type Agent struct {
 	cache   *credcache.Cache
 	tokens  *podtoken.Verifier // nil: EKS Auth judges tokens
 	handler *credentialsHandler
+	probe   *probe
 	metrics *metrics
+	conns   *connections
+	doors   []*door
 	// followers learn elsewhere what the cache has to know.
 	followers []follower
 	started   atomic.Bool
@@ -102,7 +103,15 @@ func New(cfg Config) (*Agent, error) {
 	if err := m.register(cfg.Registerer, cache.Stats); err != nil {
 		return nil, err
 	}
+	witness, err := newWitness(cfg.Rand)
+	if err != nil {
+		return nil, err
+	}
 	a.handler = newCredentialsHandler(&cfg, cache, verifier, m)
+	a.handler.witness = witness
+	a.probe = newProbe(a.Addrs, witness, m.upstreamDown)
+	a.conns = newConnections(maxConnections, maxSourceConnections)
+	a.addDoors()
 	return a, nil
 }
 
@@ -146,8 +155,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if !a.started.CompareAndSwap(false, true) {
 		return errors.New("agent has been run before")
 	}
-	servers, err := a.listen(ctx)
-	if err != nil {
+	if err := a.open(ctx); err != nil {
 		return err
 	}
 	close(a.ready)
@@ -159,23 +167,26 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.tokens != nil {
 		group.Go(func() error { return a.tokens.Run(cacheCtx) })
 	}
-	for _, follower := range a.followers {
-		group.Go(func() error { return follower.Run(failed) })
-	}
 	group.Go(func() error { a.checkIdentity(failed); return nil })
-	var open sync.WaitGroup
-	for _, s := range servers {
-		open.Add(1)
-		group.Go(func() error {
-			defer open.Done()
-			return s.serve(failed)
-		})
-	}
 	group.Go(func() error {
 		defer stopCache()
-		open.Wait()
-		return nil
+		defer a.closeDoors()
+		return a.serve(failed)
 	})
+	return group.Wait()
+}
+
+// serve is the agent at work: it answers pods and follows what the cache has to know, until ctx ends and requests under
+// way are done.
+func (a *Agent) serve(ctx context.Context) error {
+	group, failed := errgroup.WithContext(ctx)
+	for _, f := range a.followers {
+		group.Go(func() error { return f.Run(failed) })
+	}
+	group.Go(func() error { a.selfCheck(failed); return nil })
+	for _, d := range a.doors {
+		group.Go(func() error { return a.serveDoor(failed, d) })
+	}
 	return group.Wait()
 }
 
@@ -186,105 +197,4 @@ func (a *Agent) checkIdentity(ctx context.Context) {
 	if _, err := a.cfg.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
 		a.cfg.Log.WarnContext(ctx, "fetch the agent's own credentials; pods are refused until this works", slog.String("err", err.Error()))
 	}
-}
-
-// boundServer is a server with its listener.
-type boundServer struct {
-	http     *http.Server
-	listener net.Listener
-}
-
-// serve runs until ctx ends, then stops in an orderly way.
-func (s boundServer) serve(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- s.http.Serve(s.listener) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("serve on %s: %w", s.listener.Addr(), err)
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	err := s.http.Shutdown(stop)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("stop serving on %s: %w", s.listener.Addr(), err), s.http.Close())
-	}
-	if serr := <-done; serr != nil && !errors.Is(serr, http.ErrServerClosed) {
-		err = errors.Join(err, serr)
-	}
-	return err
-}
-
-// listen opens all listeners. A credentials address that fails is warned about as long as another one works; probes
-// and metrics are what the node's operator relies on, so theirs must work.
-func (a *Agent) listen(ctx context.Context) (servers []boundServer, err error) {
-	defer func() {
-		if err != nil {
-			for _, s := range servers {
-				err = errors.Join(err, s.listener.Close())
-			}
-		}
-	}()
-	var addrs []string
-	var refused []error
-	conns := newConnections(maxConnections, maxSourceConnections)
-	for _, address := range a.cfg.BindAddresses {
-		s, err := a.bind(ctx, address, a.handler)
-		if err != nil {
-			refused = append(refused, err)
-			continue
-		}
-		s.listener = conns.limit(s.listener)
-		servers = append(servers, s)
-		addrs = append(addrs, s.listener.Addr().String())
-	}
-	if len(addrs) == 0 {
-		return servers, fmt.Errorf("no address to serve credentials on: %w", errors.Join(refused...))
-	}
-	for _, err := range refused {
-		a.cfg.Log.WarnContext(ctx, "serving without one address", slog.String("err", err.Error()))
-	}
-	probe := newProbe(addrs, a.metrics.upstreamDown)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.addrs = addrs
-	for _, extra := range []struct {
-		address string
-		handler http.Handler
-		bound   *string
-	}{
-		{a.cfg.ProbeAddress, probeMux(probe, nil), &a.probeAddr},
-		{a.cfg.MetricsAddress, probeMux(probe, a.cfg.Gatherer), &a.metricsAddr},
-	} {
-		if extra.address == "" {
-			continue
-		}
-		s, err := a.bind(ctx, extra.address, extra.handler)
-		if err != nil {
-			return servers, err
-		}
-		servers = append(servers, s)
-		*extra.bound = s.listener.Addr().String()
-	}
-	a.metrics.addresses.Set(float64(len(addrs)))
-	a.cfg.Log.InfoContext(ctx, "serving credentials", slog.Any("addresses", addrs), slog.String("cluster", a.cfg.Cluster),
-		slog.String("probes", a.probeAddr), slog.String("metrics", a.metricsAddr), slog.String("version", a.cfg.Version))
-	return servers, nil
-}
-
-func (a *Agent) bind(ctx context.Context, address string, handler http.Handler) (boundServer, error) {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return boundServer{}, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return boundServer{listener: listener, http: &http.Server{
-		Handler:           handler,
-		ReadTimeout:       readTimeout,
-		ReadHeaderTimeout: readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelDebug),
-	}}, nil
 }

@@ -7,9 +7,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -398,7 +401,7 @@ func TestProbesAndMetrics(t *testing.T) {
 }
 
 func TestProbeFailures(t *testing.T) {
-	other := http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	other := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Server", "nginx") })}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -406,21 +409,51 @@ func TestProbeFailures(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- other.Serve(listener) }()
 	addr := listener.Addr().String()
-	check := func(name string) {
+	check := func(name string, healthz, readyz int, text string) {
 		t.Helper()
-		w := newRecorder()
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/healthz", nil)
-		newProbe([]string{addr}, func() bool { return false }).ServeHTTP(w, req)
-		if w.status != 500 {
-			t.Errorf("%s: status %d, want 500", name, w.status)
+		key, err := newWitness(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mux := probeMux(newProbe(func() []string { return []string{addr} }, key, func() bool { return true }), nil)
+		for path, want := range map[string]int{"/healthz": healthz, "/readyz": readyz} {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+			if body := w.Body.String(); w.Code != want || !strings.HasPrefix(body, "not serving: "+addr+": ") || !strings.Contains(body, text) {
+				t.Errorf("%s: %s %d %q, want %d", name, path, w.Code, body, want)
+			}
 		}
 	}
-	check("another program on the address")
+	check("another program on the address", 200, 500, "something else answers here (HTTP status 200 nginx)")
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	t.Log("the other program ended:", <-done)
-	check("nobody on the address")
+	check("nobody on the address", 500, 500, "refused")
+}
+
+// TestSelfCheck: the agent knows its own answers, also from another agent's.
+func TestSelfCheck(t *testing.T) {
+	auth := newStubAuth(t)
+	a := startAgent(t, testConfig(t, auth, io.Discard))
+	b := startAgent(t, testConfig(t, auth, io.Discard))
+	if wrong := a.probe.check(t.Context()); len(wrong) != 0 {
+		t.Errorf("own addresses: %v", wrong)
+	}
+	if err := a.probe.ask(t.Context(), b.Addrs()[0]); !errors.Is(err, errOtherAgent) {
+		t.Errorf("another agent's address: %v", err)
+	}
+	waitFor(t, func() bool { return metric(t, a, `podid_agent_address_answering{address="`+a.Addrs()[0]+`"}`) == "1" })
+
+	var log logs
+	a.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	before, stolen := map[string]string{}, map[string]error{a.Addrs()[0]: &stolenError{by: "nginx"}}
+	for _, wrong := range []map[string]error{{}, stolen, stolen, {}} {
+		a.report(t.Context(), wrong, before)
+	}
+	if n := strings.Count(log.String(), "nginx"); n != 1 || strings.Count(log.String(), "again") != 1 {
+		t.Errorf("log: %s", log.String())
+	}
 }
 
 // TestLogsHoldNoSecrets reads the most talkative log after every kind of request.

@@ -53,6 +53,13 @@ func (c *connections) give(from netip.Addr) {
 	}
 }
 
+// count is how many are open.
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
 type limitedListener struct {
 	net.Listener
 	conns *connections

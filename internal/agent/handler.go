@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"podid/internal/agent/credcache"
@@ -36,6 +37,10 @@ type credentialsHandler struct {
 	log      *slog.Logger
 	now      func() time.Time
 	json     []string // shared value of Content-Type
+	goodbye  []string // shared value of Connection
+	witness  *witness
+	// leaving: another process takes over, and every answer ends its connection.
+	leaving atomic.Bool
 }
 
 func newCredentialsHandler(cfg *Config, cache *credcache.Cache, verifier Verifier, m *metrics) *credentialsHandler {
@@ -47,6 +52,7 @@ func newCredentialsHandler(cfg *Config, cache *credcache.Cache, verifier Verifie
 		log:      cfg.Log,
 		now:      cfg.Now,
 		json:     []string{"application/json"},
+		goodbye:  []string{"close"},
 	}
 	if cfg.RequestRate > 0 {
 		h.offences = newOffences()
@@ -61,7 +67,11 @@ func newCredentialsHandler(cfg *Config, cache *credcache.Cache, verifier Verifie
 
 // ServeHTTP implements http.Handler. The path is compared literally: no redirect, no cleaning, any method.
 func (h *credentialsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.leaving.Load() {
+		w.Header()["Connection"] = h.goodbye
+	}
 	if r.URL.Path != CredentialsPath {
+		h.witness.answer(w.Header(), r.URL.Path)
 		http.NotFound(w, r)
 		return
 	}

@@ -34,6 +34,7 @@ type metrics struct {
 	down      atomic.Bool // EKS Auth gave no answer, or a failure of its own, the last time
 	attempts  *prometheus.HistogramVec
 	addresses prometheus.Gauge
+	answering *prometheus.GaugeVec
 	following *prometheus.GaugeVec
 	build     *prometheus.GaugeVec
 }
@@ -69,6 +70,10 @@ func newMetrics(version string) *metrics {
 			Name: "podid_agent_bound_addresses",
 			Help: "Addresses that serve credentials.",
 		}),
+		answering: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "podid_agent_address_answering",
+			Help: "1 when this agent answers on its address, 0 when nobody does, or something else such as a port mapping of the node.",
+		}, []string{"address"}),
 		following: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "podid_agent_following",
 			Help: "1 while the agent is told of changes: of the node's pods, of the cluster's associations; absent where that is off.",
@@ -98,7 +103,7 @@ func (m *metrics) register(r prometheus.Registerer, stats func() credcache.Stats
 		return 1
 	})
 	for _, c := range []prometheus.Collector{
-		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.addresses, m.following, m.build, up, newCacheCollector(stats),
+		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.addresses, m.answering, m.following, m.build, up, newCacheCollector(stats),
 	} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)

@@ -5,7 +5,8 @@
 //
 // It owns one network interface, pod-id-link0, and on kernels without the dummy type the same addresses on lo. It
 // refuses to touch an address or a route that something else on the node already has. Before the agent binds its
-// addresses, Setup must have run once; running it again changes nothing. Linux only: elsewhere Setup says so.
+// addresses, Setup must have run once; running it again changes nothing. Watch restores what vanishes. Linux only:
+// elsewhere both say so.
 package linklocal
 
 import (
