@@ -29,6 +29,7 @@ type options struct {
 	health         string
 	leaderElection bool
 	injection      injectionOptions
+	objects        objectOptions
 }
 
 // environment names the variables that stand in for flags that were not given, the first set one winning.
@@ -54,6 +55,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	text(&o.health, "health-address", ":8081", "address of /livez and /readyz")
 	f.BoolVar(&o.leaderElection, "leader-election", true, "run controllers on one replica only; the webhook is served by all")
 	o.injection.register(f)
+	o.objects.register(f)
 }
 
 // texts adds flags whose help tells the variables that stand in for them.
@@ -87,7 +89,7 @@ func (o *options) config(log *slog.Logger) (operator.Config, error) {
 	}
 	return operator.Config{
 		Cluster: o.cluster, Namespace: o.namespace, MetricsAddress: o.metrics, HealthAddress: o.health, LeaderElection: o.leaderElection,
-		IdentitiesFile: o.identities, Injection: injection, ControlPlane: client, Kubernetes: kube, Log: log,
+		IdentitiesFile: o.identities, Injection: injection, Objects: o.objects.config(), ControlPlane: client, Kubernetes: kube, Log: log,
 	}, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -42,6 +43,7 @@ type Config struct {
 	IdentitiesFile string // for AWS' own webhook; "" for none
 
 	Injection Injection
+	Objects   Objects
 
 	ControlPlane *podidclient.Client
 	Kubernetes   *rest.Config
@@ -69,7 +71,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("register types: %w", err)
 	}
 	mgr, err := manager.New(cfg.Kubernetes, manager.Options{
-		Scheme: scheme, Logger: logr.FromSlogHandler(cfg.Log.Handler()),
+		Scheme: scheme, Logger: logr.FromSlogHandler(cfg.Log.Handler()), Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 		Metrics:                server.Options{BindAddress: cfg.MetricsAddress},
 		HealthProbeBindAddress: cfg.HealthAddress, LivenessEndpointName: "/livez", ReadinessEndpointName: "/readyz",
 		LeaderElection: cfg.LeaderElection, LeaderElectionID: "podid-operator", LeaderElectionNamespace: cfg.Namespace, LeaderElectionReleaseOnCancel: true,
@@ -105,6 +107,7 @@ func parts() []part {
 	return []part{
 		{"the feed of associations", addFeed},
 		{"the webhook", addInjection},
+		{"podid.dev's objects", addObjects},
 	}
 }
 
