@@ -39,7 +39,7 @@ association the variables, the token and the label that AWS' SDKs and the node a
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: want server, write-identities or version", args[0])}
+				return usageError{fmt.Errorf("unknown command %q: want server, write-identities, uninstall or version", args[0])}
 			}
 			return cmd.Help()
 		},
@@ -49,7 +49,7 @@ association the variables, the token and the label that AWS' SDKs and the node a
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	logger := func() (*slog.Logger, error) { return newLogger(stderr, level) }
-	root.AddCommand(newServer(env, logger), newWriteIdentities(env, logger), newVersion())
+	root.AddCommand(newServer(env, logger), newWriteIdentities(env, logger), newUninstall(env, logger), newVersion())
 	return root
 }
 

@@ -72,18 +72,12 @@ arn:{{ .root.Values.partition }}:iam::{{ .root.Values.accountId }}:role/{{ $name
 {{- if or .Values.controlPlane.enabled .Values.caBundle }}true{{ end }}
 {{- end }}
 
-{{/* The volume with ca.crt. A pod waits for it until the control plane has published it. */}}
+{{/* The volume with ca.crt: the control plane publishes it, and a pod waits until it has; or it is given by caBundle. */}}
 {{- define "podid.caVolume" -}}
 - name: ca
-  {{- if and (include "podid.tlsSecret" .) (not .Values.caBundle) }}
-  secret:
-    secretName: {{ include "podid.tlsSecret" . }}
-    items: [{key: ca.crt, path: ca.crt}]
-  {{- else }}
   configMap:
     name: podid-ca
     items: [{key: ca.crt, path: ca.crt}]
-  {{- end }}
 {{- end }}
 
 {{/* The token by which agents and operator assume their role. */}}

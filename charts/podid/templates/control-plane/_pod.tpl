@@ -40,9 +40,9 @@ spec:
         {{- if and $part.service.clusterIP (ne $part.service.clusterIP "None") }}
         - --tls-names={{ $part.service.clusterIP }}
         {{- end }}
+        {{- end }}
         {{- if not .Values.caBundle }}
         - --publish-ca-configmap=podid-ca
-        {{- end }}
         {{- end }}
         {{- if $part.registerCluster }}
         - --register-cluster={{ .Values.clusterName }}
