@@ -70,6 +70,8 @@ var rooms = map[string]layer{
 
 	// The one process that holds both sides of the wire, for `podid dev`.
 	"internal/dev": command,
+	// What a server does for the cluster that it runs in, over its own wire.
+	"internal/homecluster": command,
 	"cmd":          command,
 }
 
@@ -151,7 +153,7 @@ var importedOnly = []struct {
 	{"github.com/go-jose/go-jose", []string{"internal/jwt/jwttest", "internal/dev", "internal/controlplane/controlplanetest"}, "internal/jwt verifies; what signs is podid dev and tests"},
 	{"github.com/spf13/cobra", []string{"cmd", "internal/cli", "internal/dev"}, "commands are the business of programs"},
 	{"github.com/aws/aws-sdk-go-v2", []string{
-		"internal/issuer/awssts", "internal/cli", "internal/agent", "internal/operator", "internal/dev", "internal/controlplane/controlplanetest", "cmd",
+		"internal/issuer/awssts", "internal/cli", "internal/agent", "internal/operator", "internal/dev", "internal/homecluster", "internal/controlplane/controlplanetest", "cmd",
 	}, "in the server one room is a client of AWS; the others are what AWS' clients speak to"},
 	{"github.com/vishvananda/netlink", []string{"internal/agent/linklocal"}, "one room changes the node's network"},
 }

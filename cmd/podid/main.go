@@ -42,6 +42,6 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 func newRoot(environ []string, s cli.Streams) *cobra.Command {
 	return cli.New(cli.Config{
 		Streams: s, Version: version + " (" + commit + ")", Environ: environ, Now: time.Now,
-		Extra: []*cobra.Command{serverCommand(s.Out, s.Err), devCommand(s.Out, s.Err), policyCommand(s.In, s.Out)},
+		Extra: []*cobra.Command{serverCommand(s.Out, s.Err), devCommand(s.Out, s.Err), policyCommand(s.In, s.Out), adminCommand(s.Out, s.Err)},
 	})
 }

@@ -6,14 +6,18 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"podid/internal/controlplane"
+	"podid/internal/homecluster"
 	"podid/internal/seal"
 	"podid/internal/serverconfig"
 )
@@ -78,11 +82,29 @@ the file admin-credentials of the data directory. Clients need three settings:
 		if err != nil {
 			return err
 		}
+		own, err := homeCluster(cfg, cp)
+		if err != nil {
+			return errors.Join(err, cp.Close())
+		}
 		cfg.Log.Info("podid server is ready", "address", cp.Addr().String(), "account", cp.Account().ID, "region", cp.Account().Region, "ca", cp.CAFile(), "release", version)
-		return cp.Run(cmd.Context())
+		g, ctx := errgroup.WithContext(cmd.Context())
+		g.Go(func() error { return cp.Run(ctx) })
+		if own != nil {
+			g.Go(func() error { return own.Run(ctx) })
+		}
+		return g.Wait()
 	}
 	cmd.AddCommand(newRootKeyCommand(stdout), resetAdminCommand(loadData, stdout), snapshotCommand(loadData, stdout))
 	return cmd
+}
+
+// homeCluster is what the server does for the cluster that it runs in, nil
+// where the settings ask for nothing.
+func homeCluster(cfg controlplane.Config, cp *controlplane.ControlPlane) (*homecluster.Config, error) {
+	if !homecluster.Wanted(cfg.Settings) {
+		return nil, nil //nolint:nilnil // nothing is wanted
+	}
+	return homecluster.New(cfg.Settings, cp, os.Environ(), cfg.Log)
 }
 
 // dataEnv is the environment for commands that work on data which names its

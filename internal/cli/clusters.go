@@ -32,6 +32,7 @@ type clusterJSON struct {
 	Issuer               string            `json:"issuer"`
 	ProviderArn          string            `json:"providerArn"`
 	KeyIDs               []string          `json:"keyIds"`
+	RetiredKeys          []retiredKey      `json:"retiredKeys,omitempty"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
 	NodeRoleArn          string            `json:"nodeRoleArn,omitempty"`     // of register only
@@ -46,7 +47,7 @@ type clusterJSON struct {
 
 func newCluster(c *clients.Cluster) clusterJSON {
 	return clusterJSON{
-		Name: c.Name, Arn: c.Arn, Status: c.Status, Activation: newActivation(c.Activation), UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, Discover: c.Discover,
+		Name: c.Name, Arn: c.Arn, Status: c.Status, Activation: newActivation(c.Activation), UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, RetiredKeys: newRetired(c.RetiredKeys), Discover: c.Discover,
 		NodeBinding: c.NodeBinding, Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CertificateAuthority, Tags: c.Tags,
 		CreatedAt: clients.Epoch(c.CreatedAt), ModifiedAt: clients.Epoch(c.ModifiedAt),
 	}
@@ -62,7 +63,7 @@ func (x clusterJSON) fields(w io.Writer) error {
 		keys = strings.Join(x.KeyIDs, ", ") + " (registered)"
 	}
 	return fields(w, "cluster", x.Name, "status", x.Status, "activation", x.Activation.text(), "arn", x.Arn, "unique id", x.UID, "issuer", x.Issuer, "provider", x.ProviderArn,
-		"keys", keys, "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "operator role", x.OperatorRoleArn, "version", x.Version,
+		"keys", keys, "retired keys", retiredText(x.RetiredKeys), "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "operator role", x.OperatorRoleArn, "version", x.Version,
 		"endpoint", x.Endpoint, "tags", tagText(x.Tags), "created", x.CreatedAt.Format(time.RFC3339), "modified", x.ModifiedAt.Format(time.RFC3339))
 }
 
@@ -232,13 +233,14 @@ func (a *app) getClusters() *cobra.Command {
 
 func (a *app) updateCluster() *cobra.Command {
 	var jwks, binding, version, endpoint, ca string
-	var discover, fetch bool
+	var discover, fetch, keepOld bool
 	var passRoles []string
 	cmd := &cobra.Command{
 		Use:   "cluster NAME",
 		Short: "Change a cluster's keys and settings",
-		Long: `Change a cluster's keys and settings. What no flag names stays as it is. --jwks replaces all keys:
-while keys are rotated, give the old and the new ones together. --fetch-keys fetches them from the issuer now.
+		Long: `Change a cluster's keys and settings. What no flag names stays as it is. --jwks replaces all keys at
+once, so that tokens of a stolen key are good no more; with --keep-old-keys the old ones are good until
+their tokens have expired. --fetch-keys fetches them from the issuer now.
 --operator-pass-role replaces the roles that the cluster's operator may give pods; '' takes the right away.`,
 		Example: `  kubectl get --raw /openid/v1/jwks | podid update cluster my-cluster --jwks -
   podid update cluster my-cluster --node-binding off
@@ -246,7 +248,7 @@ while keys are rotated, give the old and the new ones together. --fetch-keys fet
 		Args:              exactly(1, "the NAME of the cluster"),
 		ValidArgsFunction: a.completeClusters,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := clients.UpdateInput{FetchKeys: fetch}
+			in := clients.UpdateInput{FetchKeys: fetch, KeepOldKeys: keepOld}
 			var err error
 			if in.JWKS, err = readJWKS(jwks, a.In); err != nil {
 				return err
@@ -289,6 +291,7 @@ while keys are rotated, give the old and the new ones together. --fetch-keys fet
 	}
 	f := cmd.Flags()
 	f.StringVar(&jwks, "jwks", "", "`file` of the cluster's public keys; - is standard input")
+	f.BoolVar(&keepOld, "keep-old-keys", false, "accept keys that --jwks has no more until their tokens have expired")
 	f.BoolVar(&fetch, "fetch-keys", false, "fetch the keys from the issuer now")
 	f.BoolVar(&discover, "discover", false, "fetch keys when a new one appears; =false stops that")
 	f.StringVar(&binding, "node-binding", "", "`setting`: default, required, ifPresent or off")

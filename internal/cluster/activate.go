@@ -170,7 +170,7 @@ func checkOwnKeys(r store.Reader, c *Cluster, issuer string, keys *jwt.KeySet) e
 		if other.UID == c.UID {
 			continue
 		}
-		set, err := jwt.ParseKeySet(other.JWKS)
+		set, err := jwt.ParseKeySet(other.AcceptedKeys(time.Time{}))
 		if err != nil {
 			continue // nothing verifies against them either
 		}

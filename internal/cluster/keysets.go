@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"podid/internal/jwt"
 )
@@ -21,25 +23,50 @@ type KeySets struct {
 	// returns the cluster's new key set as JSON. It limits itself. Nil: keys
 	// change only by registration.
 	Refresh func(ctx context.Context, c *Cluster, kid string) ([]byte, error)
+	// Now ends retired keys; nil: time.Now.
+	Now func() time.Time
 
 	mu   sync.RWMutex
 	sets map[string]parsed // by cluster unique id
 }
 
 type parsed struct {
-	jwks []byte
-	set  *jwt.KeySet
+	jwks    []byte
+	retired []RetiredKey
+	until   time.Time // when the first retired key of the set ends; zero for never
+	set     *jwt.KeySet
 }
 
-// Get returns the key set of a cluster.
+// isOf reports whether it is what the cluster's keys are parsed to now.
+func (p *parsed) isOf(c *Cluster, now func() time.Time) bool {
+	if !bytes.Equal(p.jwks, c.JWKS) {
+		return false
+	}
+	if len(p.retired) == 0 && len(c.Retired) == 0 {
+		return true
+	}
+	return slices.EqualFunc(p.retired, c.Retired, func(a, b RetiredKey) bool { return a.Until.Equal(b.Until) && bytes.Equal(a.JWK, b.JWK) }) &&
+		(p.until.IsZero() || now().Before(p.until))
+}
+
+func (k *KeySets) now() time.Time {
+	if k.Now == nil {
+		return time.Now()
+	}
+	return k.Now()
+}
+
+// Get returns the keys that tokens of a cluster may be signed by: those that
+// are registered, and the retired ones that have not ended.
 func (k *KeySets) Get(c *Cluster) (*jwt.KeySet, error) {
 	k.mu.RLock()
 	p, ok := k.sets[c.UID]
 	k.mu.RUnlock()
-	if ok && bytes.Equal(p.jwks, c.JWKS) {
+	if ok && p.isOf(c, k.now) {
 		return p.set, nil
 	}
-	set, err := jwt.ParseKeySet(c.JWKS)
+	now := k.now()
+	set, err := jwt.ParseKeySet(c.AcceptedKeys(now))
 	if err != nil {
 		return nil, fmt.Errorf("parse the keys of cluster %s: %w", c.Name, err)
 	}
@@ -48,7 +75,13 @@ func (k *KeySets) Get(c *Cluster) (*jwt.KeySet, error) {
 	if k.sets == nil {
 		k.sets = map[string]parsed{}
 	}
-	k.sets[c.UID] = parsed{c.JWKS, set}
+	p = parsed{jwks: c.JWKS, retired: c.Retired, set: set}
+	for _, r := range c.Retired {
+		if now.Before(r.Until) && (p.until.IsZero() || r.Until.Before(p.until)) {
+			p.until = r.Until
+		}
+	}
+	k.sets[c.UID] = p
 	return set, nil
 }
 

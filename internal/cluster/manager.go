@@ -4,6 +4,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -47,7 +48,14 @@ type Manager struct {
 	Partition  string
 	Account    string
 	Region     string
+	// TokenLife is how long a token may be good after its key was given up: the
+	// longest life that is accepted, and the leeway of clocks. 0 is
+	// DefaultTokenLife.
+	TokenLife time.Duration
 }
+
+// DefaultTokenLife is that of tokens of at most 24 hours.
+const DefaultTokenLife = 24*time.Hour + time.Minute
 
 // RegisterInput is what a new cluster is made of. Keys come from JWKS, or,
 // with Discover and no JWKS, from the issuer at once; Discover also lets keys
@@ -71,6 +79,7 @@ type UpdateInput struct {
 	Name        string
 	Issuer      *string
 	JWKS        []byte // replaces the key set
+	KeepOld     bool   // keys that JWKS has no more are good until their tokens have expired; else no more at once
 	FetchKeys   bool   // replaces the key set by the issuer's published one
 	Discover    *bool
 	NodeBinding *NodeBinding
@@ -268,14 +277,18 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 		}
 	}
 	return m.change(ctx, in.Name, was, func(c *Cluster) error {
-		in.apply(c, keys)
+		in.apply(c, keys, m.Now().UTC().Truncate(time.Millisecond), m.TokenLife)
 		return nil
 	})
 }
 
-func (in *UpdateInput) apply(c *Cluster, keys []byte) {
-	if keys != nil {
-		c.JWKS = keys
+func (in *UpdateInput) apply(c *Cluster, keys []byte, now time.Time, life time.Duration) {
+	switch {
+	case keys == nil:
+	case in.KeepOld:
+		c.retire(keys, now, now.Add(cmp.Or(life, DefaultTokenLife)))
+	default:
+		c.JWKS, c.Retired = keys, nil
 	}
 	if in.Discover != nil {
 		c.Discover = *in.Discover

@@ -49,6 +49,7 @@ type Cluster struct {
 	Created     time.Time         `cbor:"14,keyasint"`
 	Modified    time.Time         `cbor:"15,keyasint"`
 	Activation  *Activation       `cbor:"16,keyasint,omitempty"` // of a cluster that was registered without keys
+	Retired     []RetiredKey      `cbor:"17,keyasint,omitempty"` // keys that sign no more and are still accepted; see AcceptedKeys
 }
 
 // ARN is the cluster's ARN.

@@ -63,6 +63,9 @@ func (in *UpdateInput) validate() error {
 	if in.JWKS != nil && in.FetchKeys {
 		return fault.New(fault.InvalidRequest, "Give jwks or fetchKeys, not both.").WithReason("keys-twice")
 	}
+	if in.KeepOld && in.JWKS == nil {
+		return fault.New(fault.InvalidRequest, "keepOldKeys belongs to jwks: give the new keys.").WithReason("keys-missing")
+	}
 	return checkSettings(in.NodeBinding, in.Version, in.Endpoint, in.CA)
 }
 

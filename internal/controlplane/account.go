@@ -20,6 +20,7 @@ import (
 	"podid/internal/iam"
 	"podid/internal/keyring"
 	"podid/internal/seal"
+	"podid/internal/secret"
 	"podid/internal/store"
 )
 
@@ -259,14 +260,27 @@ func (cp *ControlPlane) iam(accountID string) *iam.Manager {
 
 // readKeyID reads the access key id from a shared credentials file.
 func readKeyID(path string) (string, error) {
+	id, _, err := readKey(path)
+	return id, err
+}
+
+// readKey reads the key from a shared credentials file.
+func readKey(path string) (keyID string, key secret.String, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return "", secret.String{}, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if k, v, ok := strings.Cut(line, "="); ok && strings.TrimSpace(k) == "aws_access_key_id" {
-			return strings.TrimSpace(v), nil
+		k, v, _ := strings.Cut(line, "=")
+		switch v = strings.TrimSpace(v); strings.TrimSpace(k) {
+		case "aws_access_key_id":
+			keyID = v
+		case "aws_secret_access_key":
+			key = secret.New(v)
 		}
 	}
-	return "", fmt.Errorf("%s holds no access key id", path)
+	if keyID == "" {
+		return "", secret.String{}, fmt.Errorf("%s holds no access key id", path)
+	}
+	return keyID, key, nil
 }

@@ -48,7 +48,7 @@ func (f finding) isFor(c *cluster.Cluster) bool {
 
 func newKeySets(s store.Store, f jwks.Discoverer, now func() time.Time, log *slog.Logger) *cluster.KeySets {
 	d := &discovery{store: s, fetcher: f, now: now, log: log, sources: map[string]*jwks.Source{}, found: map[string]finding{}}
-	return &cluster.KeySets{Refresh: d.refresh}
+	return &cluster.KeySets{Refresh: d.refresh, Now: now}
 }
 
 func (d *discovery) source(c *cluster.Cluster) (*jwks.Source, error) {

@@ -36,6 +36,7 @@ import (
 	"podid/internal/keyring"
 	"podid/internal/policy"
 	"podid/internal/revocation"
+	"podid/internal/satoken"
 	"podid/internal/session"
 	"podid/internal/sigv4"
 	"podid/internal/stackrun"
@@ -166,6 +167,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	v.access = &accessentry.Manager{Store: cp.db, Authz: v.authz, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.clusters = &cluster.Manager{
 		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.addons, v.access, v.associations}, Now: now, Rand: rand,
+		TokenLife: s.TokenMaxLife + satoken.DefaultLeeway,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
 	}
 	v.stacks = &stackrun.Manager{

@@ -61,6 +61,12 @@ type Config struct {
 	TokenReview        bool     // answer TokenReviews of clusters' API servers
 	TokenReviewHosts   []string // host[:port] that k8s-aws-v1 tokens may name beside the server's own
 
+	RegisterCluster    string   // the server's own cluster; "" is none
+	OperatorPassRoles  []string // nil: those that its operator has
+	PublishCAConfigMap string   // "" is off
+	Kubeconfig         string   // "": the pod's own service account
+	Namespace          string   // "": the pod's own
+
 	AuditLog     string // a path, or AuditStdout
 	AuditMaxSize int64  // bytes
 	AuditMaxAge  time.Duration

@@ -115,6 +115,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		EtcdCert: "c.pem", EtcdKey: "k.pem", EtcdInsecure: true, RootKeyFile: "/key", SessionKeyRotation: 12 * time.Hour, TokenMaxLife: time.Hour,
 		ClockSkew: time.Minute, AssociationLimit: 9, IAMQuotas: iam.Quotas{iam.RolesPerAccount: 7, iam.PoliciesPerRole: 20}, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"}, OIDCIssuerURL: "https://podid.example.com/oidc", TokenReview: true, TokenReviewHosts: []string{"sts.us-west-2.amazonaws.com", "podid.example.com:8443"},
+		RegisterCluster: "home", OperatorPassRoles: []string{"arn:aws:iam::000011112222:role/a", "arn:aws:iam::000011112222:role/b/*"}, Kubeconfig: "c.pem", Namespace: "podid",
 		AuditLog: AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	rows := [][2]string{
@@ -146,6 +147,10 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		{"oidc-issuer-url", "https://podid.example.com/oidc"},
 		{"token-review", "true"},
 		{"token-review-host", "sts.us-west-2.amazonaws.com,podid.example.com:8443"},
+		{"register-cluster", "home"},
+		{"operator-pass-role", "arn:aws:iam::000011112222:role/a,arn:aws:iam::000011112222:role/b/*"},
+		{"kubeconfig", "c.pem"},
+		{"namespace", "podid"},
 		{"audit-log", "stdout"},
 		{"audit-max-size", "1GiB"},
 		{"audit-max-age", "0s"},
@@ -156,7 +161,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 	var args []string
 	var doc strings.Builder
 	vars := map[string]string{}
-	seen := map[string]bool{"tls-cert": true, "tls-key": true} // they exclude plain-http; TestProblems has them
+	seen := map[string]bool{"tls-cert": true, "tls-key": true, "publish-ca-configmap": true} // they exclude plain-http; TestProblems has them
 	for _, r := range rows {
 		name, v := r[0], r[1]
 		seen[name] = true

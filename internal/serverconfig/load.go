@@ -220,3 +220,12 @@ func (s setting) help(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "%-36s %s\n", head, tail)
 }
+
+// Names are those of all settings, and of the flag that names a file of them.
+func (f *Flags) Names() []string {
+	out := []string{"config"}
+	for _, s := range f.settings {
+		out = append(out, s.name)
+	}
+	return out
+}

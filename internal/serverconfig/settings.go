@@ -36,12 +36,12 @@ func (s setting) env() string {
 }
 
 // The groups in the order of the help.
-var groups = []string{"Identity", "Listener", "Store", "Security", "Audit and logs"}
+var groups = []string{"Identity", "Listener", "Store", "Security", "Own cluster", "Audit and logs"}
 
 // settings is the table, with def of data-dir and region filled in later.
 func settings() []setting {
 	var all []setting
-	for _, rows := range [][]setting{identitySettings(), listenerSettings(), storeSettings(), securitySettings(), auditSettings()} {
+	for _, rows := range [][]setting{identitySettings(), listenerSettings(), storeSettings(), securitySettings(), ownClusterSettings(), auditSettings()} {
 		all = append(all, rows...)
 	}
 	return all
@@ -97,6 +97,19 @@ func securitySettings() []setting {
 		{name: "oidc-issuer-url", group: g, kind: "url", usage: "https URL at which AWS reaches this server, for accounts whose issuer is webidentity; its path may be anything", set: text(func(c *Config) *string { return &c.OIDCIssuerURL })},
 		{name: "token-review", group: g, usage: "answer the TokenReviews of clusters' API servers for k8s-aws-v1 tokens", set: boolean(func(c *Config) *bool { return &c.TokenReview })},
 		{name: "token-review-host", group: g, kind: "host[:port]", list: true, usage: "name of STS that those tokens may be made for beside this server's own, such as sts.us-west-2.amazonaws.com", set: texts(func(c *Config) *[]string { return &c.TokenReviewHosts })},
+	}
+}
+
+// ownClusterSettings are for a server that runs in a pod of the cluster that it
+// serves.
+func ownClusterSettings() []setting {
+	const g = "Own cluster"
+	return []setting{
+		{name: "register-cluster", group: g, kind: "name", usage: "register the cluster that the server runs in under this name, with the roles of its agents and its operator, and keep its keys", set: text(func(c *Config) *string { return &c.RegisterCluster })},
+		{name: "operator-pass-role", group: g, kind: "arn", list: true, usage: "ARN or pattern of roles that the operator of register-cluster may give pods; without it those that it has", set: texts(func(c *Config) *[]string { return &c.OperatorPassRoles })},
+		{name: "publish-ca-configmap", group: g, kind: "name", usage: "keep the CA of the listener's certificate in this ConfigMap of the server's namespace, key ca.crt; with tls-cert it is the file ca.crt beside that", set: text(func(c *Config) *string { return &c.PublishCAConfigMap })},
+		{name: "kubeconfig", group: g, kind: "file", usage: "kubeconfig of the API server for register-cluster and publish-ca-configmap, where the server runs elsewhere", set: text(func(c *Config) *string { return &c.Kubeconfig })},
+		{name: "namespace", group: g, kind: "name", shown: "the pod's own, else podid-system", usage: "namespace of podid's service accounts and of publish-ca-configmap", set: text(func(c *Config) *string { return &c.Namespace })},
 	}
 }
 

@@ -56,6 +56,7 @@ func (c *Config) problems(env Env) problems {
 	c.listener(&p, env)
 	c.store(&p, env)
 	c.security(&p)
+	c.ownCluster(&p, env)
 	c.audit(&p)
 	return p
 }
@@ -156,6 +157,28 @@ func (c *Config) security(p *problems) {
 		p.add(bad, fmt.Sprintf("%q is no host: write it in lower case without scheme, such as sts.us-west-2.amazonaws.com or podid.example.com:8443", h), "token-review-host")
 	}
 	p.add(c.AssociationLimit < 1 || c.AssociationLimit > 1_000_000, "choose between 1 and 1000000", "association-limit")
+}
+
+var (
+	clusterForm   = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`)
+	passRoleForm  = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/[\w+=,.@/*?-]{1,512}$`)
+	configMapForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	namespaceForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+)
+
+func (c *Config) ownCluster(p *problems, env Env) {
+	p.add(c.RegisterCluster != "" && !clusterForm.MatchString(c.RegisterCluster), fmt.Sprintf("%q is no name of a cluster: 1 to 100 letters, digits, '-' and '_', beginning with a letter or digit", c.RegisterCluster), "register-cluster")
+	p.add(len(c.OperatorPassRoles) > 0 && c.RegisterCluster == "", "is for the operator of the server's own cluster: set register-cluster as well; for another cluster: podid update cluster NAME --operator-pass-role", "operator-pass-role", "register-cluster")
+	for _, r := range c.OperatorPassRoles {
+		p.add(!passRoleForm.MatchString(r), fmt.Sprintf("%q is no role: write arn:aws:iam::111122223333:role/NAME; the name may have * and ?", r), "operator-pass-role")
+	}
+	p.add(c.PublishCAConfigMap != "" && !configMapForm.MatchString(c.PublishCAConfigMap), fmt.Sprintf("%q is no name of a ConfigMap", c.PublishCAConfigMap), "publish-ca-configmap")
+	p.add(c.PublishCAConfigMap != "" && c.PlainHTTP, "there is no certificate with plain-http: leave out one of them", "publish-ca-configmap", "plain-http")
+	used := c.RegisterCluster != "" || c.PublishCAConfigMap != ""
+	p.add(c.Namespace != "" && !namespaceForm.MatchString(c.Namespace), fmt.Sprintf("%q is no namespace", c.Namespace), "namespace")
+	p.add(c.Namespace != "" && !used, "is of no use without register-cluster or publish-ca-configmap: leave it out", "namespace", "register-cluster")
+	p.add(c.Kubeconfig != "" && !used, "is of no use without register-cluster or publish-ca-configmap: leave it out", "kubeconfig", "register-cluster")
+	files(p, env, map[string]string{"kubeconfig": c.Kubeconfig}, "kubeconfig")
 }
 
 func (c *Config) audit(p *problems) {

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
 	"podid/internal/api/call"
 	"podid/internal/api/restjson"
@@ -94,6 +95,7 @@ type updateInput struct {
 	Name                 string          `json:"name"`
 	Issuer               *string         `json:"issuer,omitempty"`
 	JWKS                 json.RawMessage `json:"jwks,omitempty"`
+	KeepOldKeys          bool            `json:"keepOldKeys,omitempty"` // those that jwks has no more are good until their tokens have expired
 	FetchKeys            bool            `json:"fetchKeys,omitempty"`
 	Discover             *bool           `json:"discover,omitempty"`
 	NodeBinding          *string         `json:"nodeBinding,omitempty"`
@@ -112,7 +114,8 @@ type clusterJSON struct {
 	ProviderArn          string            `json:"providerArn"`
 	Issuer               string            `json:"issuer"`
 	KeyIDs               []string          `json:"keyIds"`
-	JWKS                 json.RawMessage   `json:"jwks"`
+	JWKS                 json.RawMessage   `json:"jwks"` // retired keys too
+	RetiredKeys          []retiredKeyJSON  `json:"retiredKeys,omitempty"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
 	Version              string            `json:"version,omitempty"`
@@ -121,6 +124,21 @@ type clusterJSON struct {
 	Tags                 map[string]string `json:"tags"`
 	CreatedAt            restjson.Time     `json:"createdAt"`
 	ModifiedAt           restjson.Time     `json:"modifiedAt"`
+}
+
+// retiredKeyJSON is a key that the API server has no more, and when tokens of
+// it are no longer accepted.
+type retiredKeyJSON struct {
+	KeyID string        `json:"keyId"`
+	Until restjson.Time `json:"until"`
+}
+
+func newRetired(c *cluster.Cluster) []retiredKeyJSON {
+	var out []retiredKeyJSON
+	for _, k := range c.Retired {
+		out = append(out, retiredKeyJSON{k.ID(), restjson.Time(k.Until)})
+	}
+	return out
 }
 
 type clusterOutput struct {
@@ -134,7 +152,7 @@ func newCluster(c *cluster.Cluster) clusterOutput {
 	}
 	return clusterOutput{clusterJSON{
 		Name: c.Name, Arn: c.ARN(), Status: statusOf(c), Activation: newActivation(c),
-		UID: c.UID, ProviderArn: c.ProviderARN(), Issuer: c.Issuer, KeyIDs: append([]string{}, c.KeyIDs()...), JWKS: c.JWKS,
+		UID: c.UID, ProviderArn: c.ProviderARN(), Issuer: c.Issuer, KeyIDs: append([]string{}, c.KeyIDs()...), JWKS: c.AcceptedKeys(time.Time{}), RetiredKeys: newRetired(c),
 		Discover: c.Discover, NodeBinding: string(c.NodeBinding), Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CA,
 		Tags: tags, CreatedAt: restjson.Time(c.Created), ModifiedAt: restjson.Time(c.Modified),
 	}}
@@ -184,7 +202,7 @@ func (a *API) update(ctx context.Context, c *call.Call) (any, error) {
 	audited.JWKS = nil
 	c.Event.RequestParameters = audited
 	out, err := a.Clusters.Update(ctx, c.Caller, cluster.UpdateInput{
-		Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, FetchKeys: in.FetchKeys, Discover: in.Discover,
+		Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, KeepOld: in.KeepOldKeys, FetchKeys: in.FetchKeys, Discover: in.Discover,
 		NodeBinding: (*cluster.NodeBinding)(in.NodeBinding), Version: in.Version, Endpoint: in.Endpoint, CA: in.CertificateAuthority,
 	})
 	return changed(c, out, err)

@@ -72,6 +72,7 @@ type RegisterInput struct {
 // UpdateInput is the body of UpdateCluster; what is nil stays as it is.
 type UpdateInput struct {
 	JWKS                 json.RawMessage `json:"jwks,omitempty"`
+	KeepOldKeys          bool            `json:"keepOldKeys,omitempty"` // until their tokens have expired
 	FetchKeys            bool            `json:"fetchKeys,omitempty"`
 	Discover             *bool           `json:"discover,omitempty"`
 	NodeBinding          *string         `json:"nodeBinding,omitempty"`
@@ -90,7 +91,8 @@ type Cluster struct {
 	ProviderArn          string            `json:"providerArn"`
 	Issuer               string            `json:"issuer"`
 	KeyIDs               []string          `json:"keyIds"`
-	JWKS                 json.RawMessage   `json:"jwks"`
+	JWKS                 json.RawMessage   `json:"jwks"` // retired keys too
+	RetiredKeys          []RetiredKey      `json:"retiredKeys,omitempty"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
 	Version              string            `json:"version,omitempty"`
@@ -99,6 +101,13 @@ type Cluster struct {
 	Tags                 map[string]string `json:"tags"`
 	CreatedAt            float64           `json:"createdAt"` // epoch seconds
 	ModifiedAt           float64           `json:"modifiedAt"`
+}
+
+// RetiredKey is a key that the API server has no more, and when tokens of it
+// are no longer accepted.
+type RetiredKey struct {
+	KeyID string  `json:"keyId"`
+	Until float64 `json:"until"` // epoch seconds
 }
 
 // TokenInput asks for a service account token of a cluster whose issuer key
