@@ -166,8 +166,11 @@ func TestFaults(t *testing.T) {
 			}
 			return c.List(ctx, o, opts...)
 		}}, "lift finalizers: list PodIdentityAssociation"},
-		{"no right to delete", interceptor.Funcs{Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return refused }},
-			"take the webhook away: delete MutatingWebhookConfiguration podid-operator"},
+		{
+			"no right to delete",
+			interceptor.Funcs{Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return refused }},
+			"take the webhook away: delete MutatingWebhookConfiguration podid-operator",
+		},
 		{"an object that is changed meanwhile", interceptor.Funcs{Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
 			return apierrors.NewConflict(schema.GroupResource{Group: group, Resource: "podidentityassociations"}, "ours", errors.New("changed"))
 		}}, "patch PodIdentityAssociation app/ours"},
