@@ -305,7 +305,8 @@ func (c *Client) call(ctx context.Context, method string, path []string, query u
 		if err != nil {
 			return fmt.Errorf("make request: %w", err)
 		}
-		req.Header.Set("Accept", "application/json")
+		// The API server has its keys in the second form only, and refuses who does not name it.
+		req.Header.Set("Accept", "application/json, application/jwk-set+json")
 		req.Header.Set("User-Agent", "podid")
 		if body != nil {
 			req.Header.Set("Content-Type", contentType)

@@ -27,6 +27,10 @@ func TestOpenID(t *testing.T) {
 			f := startFake(t, nil)
 			f.before = func(w http.ResponseWriter, r *http.Request) bool {
 				text, ok := good[r.URL.Path]
+				if strings.HasSuffix(r.URL.Path, "/jwks") && !strings.Contains(r.Header.Get("Accept"), "application/jwk-set+json") {
+					status(w, http.StatusNotAcceptable, "NotAcceptable", "Available representations: application/jwk-set+json")
+					return true
+				}
 				if r.URL.Path == tc.path {
 					text = tc.answer
 				}
