@@ -33,7 +33,7 @@ KUBERNETES ?= 1.34.4
 APITEST   ?= ./kubebin ./api/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo images helm manifest test test-chart test-clients conformance lint fuzz bench bench-e2e bench-agent soak test-apiserver generate verify clean
+.PHONY: help build demo images helm manifest test test-chart test-clients conformance lint fuzz bench bench-e2e bench-agent soak test-apiserver test-cluster generate verify clean
 
 ##@ Everyday
 
@@ -84,6 +84,14 @@ conformance: build ## Play AWS' clients against `podid dev`, write docs/compat/m
 test-apiserver: ## Run the tests against a real API server; the first run builds it (KUBERNETES=1.37.2: the newest)
 	assets=$$(go -C test/cluster run ./cmd/kubebin -kubernetes '$(KUBERNETES)') && \
 	  KUBE_ASSETS="$$assets" CGO_ENABLED=0 go -C test/cluster test -trimpath -timeout 15m $(TESTFLAGS) $(APITEST)
+
+test-cluster: ## Run podid in a real cluster of two nodes on this machine, as root (KUBERNETES=1.37.2: the newest)
+	./test/cluster/packages.sh
+	@$(MAKE) --no-print-directory images PLATFORMS=linux/$(shell go env GOARCH)
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/podid
+	CGO_ENABLED=0 go -C test/cluster build -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/test/' ./app
+	assets=$$(go -C test/cluster run ./cmd/kubebin -kubernetes '$(KUBERNETES)') && \
+	  KUBE_ASSETS="$$assets" PODID_BIN='$(CURDIR)/$(BIN)' CGO_ENABLED=0 go -C test/cluster test -trimpath -count=1 -timeout 30m -v $(TESTFLAGS) ./whole
 
 fuzz: ## Fuzz every target for FUZZTIME=5s (FUZZ=regexp chooses targets)
 	./tools/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'

@@ -51,6 +51,11 @@ type Options struct {
 	Issuer string
 	// FeatureGates such as MutatingAdmissionPolicy=true, and RuntimeConfig such as admissionregistration.k8s.io/v1beta1=true.
 	FeatureGates, RuntimeConfig []string
+	// Address that the API server listens at and tells pods; "" for loopback, where pods cannot reach it. Other flags that
+	// the nodes of a cluster need are set with it.
+	Address string
+	// Dir is an empty folder for everything, which Stop then leaves alone; "" makes one.
+	Dir string
 	// Args are more flags of kube-apiserver.
 	Args []string
 }
@@ -74,7 +79,6 @@ type Server struct {
 	etcd, api   *process.Process
 	controllers *process.Process
 	keys        []string // names of the token keys that are accepted; the first signs
-	run         string   // part of the names of namespaces
 	next        func() int
 }
 
@@ -108,11 +112,12 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Issuer == "" {
 		opts.Issuer = "https://kubernetes.default.svc"
 	}
-	dir, err := os.MkdirTemp("", "podid-apiserver-")
-	if err != nil {
-		return nil, err
+	s := &Server{Dir: opts.Dir, opts: opts, keys: []string{"sa"}, next: counter()}
+	if s.Dir == "" {
+		if s.Dir, err = os.MkdirTemp("", "podid-apiserver-"); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{Dir: dir, opts: opts, keys: []string{"sa"}, run: filepath.Base(dir)[len("podid-apiserver-"):], next: counter()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -125,13 +130,13 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.port = ports[0]
-	s.url = "https://127.0.0.1:" + strconv.Itoa(s.port)
+	s.url = "https://" + net.JoinHostPort(s.address(), strconv.Itoa(s.port))
 	s.etcdURL = "http://127.0.0.1:" + strconv.Itoa(ports[1])
 	if err := s.makeKeys(); err != nil {
 		return err
 	}
 	peer := "http://127.0.0.1:" + strconv.Itoa(ports[2])
-	if s.etcd, err = process.Start(s.logs(), "etcd", s.binary("etcd"), "--data-dir", filepath.Join(s.Dir, "etcd"), "--unsafe-no-fsync", "--log-level", "warn",
+	if s.etcd, err = process.Start(s.LogDir(), "etcd", s.Binary("etcd"), "--data-dir", filepath.Join(s.Dir, "etcd"), "--unsafe-no-fsync", "--log-level", "warn",
 		"--listen-client-urls", s.etcdURL, "--advertise-client-urls", s.etcdURL, "--listen-peer-urls", peer,
 		"--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer); err != nil {
 		return err
@@ -150,10 +155,14 @@ func (s *Server) makeKeys() error {
 	if s.authority, err = pki.New(filepath.Join(s.Dir, "pki")); err != nil {
 		return err
 	}
-	if _, err := s.authority.Write("apiserver", "kube-apiserver", nil, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1"); err != nil {
+	if _, err := s.authority.Write("apiserver", "kube-apiserver", nil, s.address(), "127.0.0.1", "localhost",
+		"kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1"); err != nil {
 		return err
 	}
 	if _, err := s.authority.Write("front-proxy", "front-proxy-client", nil); err != nil {
+		return err
+	}
+	if _, err := s.authority.Write("kubelet-client", "kube-apiserver-kubelet-client", []string{"system:masters"}); err != nil {
 		return err
 	}
 	if err := s.authority.TokenKey("sa"); err != nil {
@@ -173,13 +182,20 @@ func (s *Server) makeKeys() error {
 func (s *Server) startAPI(ctx context.Context) error {
 	key := s.authority.Path
 	args := []string{
-		"--etcd-servers", s.etcdURL, "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", strconv.Itoa(s.port),
+		"--etcd-servers", s.etcdURL, "--bind-address", s.address(), "--advertise-address", s.address(), "--secure-port", strconv.Itoa(s.port),
 		"--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction",
 		"--client-ca-file", key("ca.crt"), "--tls-cert-file", key("apiserver.crt"), "--tls-private-key-file", key("apiserver.key"),
 		"--requestheader-client-ca-file", key("ca.crt"), "--proxy-client-cert-file", key("front-proxy.crt"), "--proxy-client-key-file", key("front-proxy.key"),
 		"--service-account-issuer", s.opts.Issuer, "--service-account-jwks-uri", s.opts.Issuer + "/openid/v1/jwks", "--api-audiences", "https://kubernetes.default.svc",
 		"--service-account-signing-key-file", key(s.keys[0] + ".key"),
-		"--service-cluster-ip-range", "10.96.0.0/16", "--endpoint-reconciler-type", "none", "--profiling=false", "--allow-privileged",
+		"--service-cluster-ip-range", "10.96.0.0/16", "--profiling=false", "--allow-privileged",
+	}
+	if s.opts.Address == "" {
+		args = append(args, "--endpoint-reconciler-type", "none")
+	} else {
+		// Webhooks are reached at their pods: the API server is outside of the pods' Service network.
+		args = append(args, "--enable-aggregator-routing", "--kubelet-preferred-address-types", "InternalIP", "--kubelet-certificate-authority", key("ca.crt"),
+			"--kubelet-client-certificate", key("kubelet-client.crt"), "--kubelet-client-key", key("kubelet-client.key"))
 	}
 	for _, k := range s.keys {
 		args = append(args, "--service-account-key-file", key(k+".pub"))
@@ -190,7 +206,7 @@ func (s *Server) startAPI(ctx context.Context) error {
 	if len(s.opts.RuntimeConfig) > 0 {
 		args = append(args, "--runtime-config", strings.Join(s.opts.RuntimeConfig, ","))
 	}
-	p, err := process.Start(s.logs(), "kube-apiserver", s.binary("kube-apiserver"), append(args, s.opts.Args...)...)
+	p, err := process.Start(s.LogDir(), "kube-apiserver", s.Binary("kube-apiserver"), append(args, s.opts.Args...)...)
 	if err != nil {
 		return err
 	}
@@ -209,10 +225,11 @@ func (s *Server) startControllers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.controllers, err = process.Start(s.logs(), "kube-controller-manager", s.binary("kube-controller-manager"), "--kubeconfig", kubeconfig,
-		"--use-service-account-credentials", "--service-account-private-key-file", s.authority.Path(s.keys[0]+".key"),
-		"--root-ca-file", s.authority.Path("ca.crt"), "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[0]))
-	if err != nil {
+	args := []string{
+		"--kubeconfig", kubeconfig, "--use-service-account-credentials", "--service-account-private-key-file", s.authority.Path(s.keys[0] + ".key"),
+		"--root-ca-file", s.authority.Path("ca.crt"), "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[0]),
+	}
+	if s.controllers, err = process.Start(s.LogDir(), "kube-controller-manager", s.Binary("kube-controller-manager"), args...); err != nil {
 		return err
 	}
 	return s.controllers.Ready(ctx, "the controllers made the default service account", func(ctx context.Context) error {
@@ -220,17 +237,25 @@ func (s *Server) startControllers(ctx context.Context) error {
 	})
 }
 
-// Stop ends all processes and removes the folder.
+// Stop ends all processes and removes the folder that Start made.
 func (s *Server) Stop() error {
-	return errors.Join(s.controllers.Stop(), s.api.Stop(), s.etcd.Kill(), os.RemoveAll(s.Dir))
-}
-
-// Restart stops the API server, starts it again on the same state and address, and waits until it answers.
-func (s *Server) Restart(ctx context.Context) error {
-	if err := s.api.Stop(); err != nil {
+	err := errors.Join(s.controllers.Stop(), s.api.Stop(), s.etcd.Kill())
+	if s.opts.Dir != "" {
 		return err
 	}
-	return s.startAPI(ctx)
+	return errors.Join(err, os.RemoveAll(s.Dir))
+}
+
+// Restart stops the API server, starts it again on the same state and address,
+// and waits until it answers. Controllers start anew too: they live on tokens.
+func (s *Server) Restart(ctx context.Context) error {
+	if err := errors.Join(s.controllers.Stop(), s.api.Stop()); err != nil {
+		return err
+	}
+	if err := s.startAPI(ctx); err != nil || s.controllers == nil {
+		return err
+	}
+	return s.startControllers(ctx)
 }
 
 // SwapTokenKey restarts the API server with a new key that signs service
@@ -251,14 +276,27 @@ func (s *Server) SwapTokenKey(ctx context.Context, keepOld bool) error {
 // URL is the API server's address.
 func (s *Server) URL() string { return s.url }
 
+// Authority signs the certificates of the cluster's parts.
+func (s *Server) Authority() *pki.Authority { return s.authority }
+
+// Binary is the path of a component.
+func (s *Server) Binary(name string) string { return filepath.Join(s.opts.Binaries, name) }
+
+// LogDir is where the logs of the components are.
+func (s *Server) LogDir() string { return filepath.Join(s.Dir, "log") }
+
 // CA is the certificate, in PEM, that the API server's certificate is signed with.
 func (s *Server) CA() []byte { return s.authority.PEM() }
 
 // Logs shows the end of the API server's log, for a test that failed.
 func (s *Server) Logs() string { return s.api.Tail() }
 
-func (s *Server) logs() string              { return filepath.Join(s.Dir, "log") }
-func (s *Server) binary(name string) string { return filepath.Join(s.opts.Binaries, name) }
+func (s *Server) address() string {
+	if s.opts.Address == "" {
+		return "127.0.0.1"
+	}
+	return s.opts.Address
+}
 
 // freePorts finds ports of loopback that nobody listens at.
 func freePorts(n int) ([]int, error) {

@@ -32,7 +32,7 @@ import (
 // default in it. It is deleted when the test ends, without waiting for it.
 func (s *Server) Namespace(t testing.TB, labels map[string]string) string {
 	t.Helper()
-	name := "test-" + s.run + "-" + strconv.Itoa(s.next())
+	name := "test-" + strconv.Itoa(s.next())
 	_, err := s.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("create namespace: %v", err)

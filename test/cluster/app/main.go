@@ -1,0 +1,151 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command app is what runs in the tests' pods. It knows nothing of podid: it
+// takes credentials as AWS' SDK for Go does by default.
+//
+//	app                    waits; as the first process of a pod it collects orphans
+//	app whoami EVERY       asks STS whom it is, again and again, one line of JSON each
+//	app fetch URL FILE     shows a token to a node agent, as somebody who stole it would
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// patience is how long one question may take.
+const patience = 10 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "app:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	switch {
+	case len(args) == 0:
+		return pause(ctx)
+	case args[0] == "whoami" && len(args) == 2:
+		every, err := time.ParseDuration(args[1])
+		if err != nil {
+			return err
+		}
+		return whoami(ctx, every)
+	case args[0] == "fetch" && len(args) == 3:
+		return fetch(ctx, args[1], args[2])
+	}
+	return errors.New("usage: app [whoami EVERY | fetch URL FILE]")
+}
+
+// pause is the process that holds a pod's namespaces.
+func pause(ctx context.Context) error {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ended:
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				break
+			}
+		}
+	}
+}
+
+// A line is what the app prints: Error, or the rest.
+type line struct {
+	At          time.Time `json:"at"`
+	Arn         string    `json:"arn,omitempty"`
+	Account     string    `json:"account,omitempty"`
+	AccessKeyID string    `json:"accessKeyId,omitempty"`
+	Source      string    `json:"source,omitempty"`
+	Expires     time.Time `json:"expires,omitzero"`
+	Error       string    `json:"error,omitempty"`
+}
+
+func whoami(ctx context.Context, every time.Duration) error {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := out.Encode(ask(ctx, cfg)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func ask(ctx context.Context, cfg aws.Config) line {
+	l := line{At: time.Now().UTC()}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	id, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+	if err != nil {
+		l.Error = err.Error()
+		return l
+	}
+	cred, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		l.Error = err.Error()
+		return l
+	}
+	l.Arn, l.Account = aws.ToString(id.Arn), aws.ToString(id.Account)
+	l.AccessKeyID, l.Source, l.Expires = cred.AccessKeyID, cred.Source, cred.Expires
+	return l
+}
+
+func fetch(ctx context.Context, url, tokenFile string) error {
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", string(token))
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode == http.StatusOK {
+		body = []byte("(credentials)") // a log is no place for them
+	}
+	_, err = fmt.Printf("status %d: %s\n", resp.StatusCode, body)
+	return err
+}
