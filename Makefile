@@ -85,13 +85,13 @@ test-apiserver: ## Run the tests against a real API server; the first run builds
 	assets=$$(go -C test/cluster run ./cmd/kubebin -kubernetes '$(KUBERNETES)') && \
 	  KUBE_ASSETS="$$assets" CGO_ENABLED=0 go -C test/cluster test -trimpath -timeout 15m $(TESTFLAGS) $(APITEST)
 
-test-cluster: ## Run podid in a real cluster of two nodes on this machine, as root (KUBERNETES=1.37.2: the newest)
+test-cluster: $(HELM) ## Run podid in a real cluster of two nodes on this machine, as root (KUBERNETES=1.37.2: the newest)
 	./test/cluster/packages.sh
 	@$(MAKE) --no-print-directory images PLATFORMS=linux/$(shell go env GOARCH)
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/podid
 	CGO_ENABLED=0 go -C test/cluster build -trimpath -buildvcs=false -ldflags '-s -w' -o '$(CURDIR)/$(BIN)/test/' ./app
 	assets=$$(go -C test/cluster run ./cmd/kubebin -kubernetes '$(KUBERNETES)') && \
-	  KUBE_ASSETS="$$assets" PODID_BIN='$(CURDIR)/$(BIN)' CGO_ENABLED=0 go -C test/cluster test -trimpath -count=1 -timeout 30m -v $(TESTFLAGS) ./whole
+	  KUBE_ASSETS="$$assets" PODID_BIN='$(CURDIR)/$(BIN)' HELM='$(CURDIR)/$(HELM)' CGO_ENABLED=0 go -C test/cluster test -trimpath -count=1 -timeout 30m -v $(TESTFLAGS) ./whole
 
 fuzz: ## Fuzz every target for FUZZTIME=5s (FUZZ=regexp chooses targets)
 	./tools/fuzz.sh '$(FUZZTIME)' '$(FUZZ)'
