@@ -125,7 +125,8 @@ const manifestHead = `# podid for one cluster: control plane, operator and agent
 #
 #   kubectl apply -f podid.yaml
 #
-# clusterName, accountId and region are in the arguments of the three programs; the chart has them as values.
+# Cluster (my-cluster), account (111122223333) and region (us-west-2) are in arguments and variables of the three programs; the
+# chart has them as values.
 # To take it away: docs/install/README.md.
 `
 

@@ -43,6 +43,8 @@ func TestRefusals(t *testing.T) {
 		{"a control plane as root", "controlPlane.podSecurityContext.runAsNonRoot=false", []string{"/controlPlane/podSecurityContext/runAsNonRoot"}},
 		{"a privileged operator", "operator.securityContext.privileged=true", []string{"/operator/securityContext/privileged"}},
 		{"a writable root", "operator.securityContext.readOnlyRootFilesystem=false", []string{"readOnlyRootFilesystem"}},
+		{"a service account that registration does not know", "agent.serviceAccount.name=nodes", []string{"/agent/serviceAccount/name", "podid-agent"}},
+		{"a service account registered by hand", "agent.serviceAccount.name=nodes,controlPlane.registerCluster=false", nil},
 		{"an unknown mode", "operator.mode=sidecar", []string{"/operator/mode"}},
 		{"a webhook that waits for a minute", "operator.webhook.timeoutSeconds=60", []string{"/operator/webhook/timeoutSeconds"}},
 		{"a digest that is none", "agent.image.digest=latest", []string{"/agent/image/digest"}},

@@ -22,9 +22,6 @@ spec:
       imagePullPolicy: {{ $part.image.pullPolicy }}
       args:
         - server
-        - --account-id={{ .Values.accountId }}
-        - --partition={{ .Values.partition }}
-        - --region={{ .Values.region }}
         - --listen=:8443
         - --metrics-address=:9443
         - --audit-log=stdout
@@ -50,26 +47,29 @@ spec:
         - --operator-pass-role={{ . }}
         {{- end }}
         {{- end }}
-        {{- range $etcd.endpoints }}
-        - --etcd-endpoints={{ . }}
-        {{- end }}
-        {{- if and $etcd.endpoints $etcd.tlsSecretName }}
-        - --etcd-ca=/etc/podid/etcd/ca.crt
-        - --etcd-cert=/etc/podid/etcd/tls.crt
-        - --etcd-key=/etc/podid/etcd/tls.key
-        {{- end }}
-        {{- if and $etcd.endpoints $etcd.insecure }}
-        - --etcd-insecure
-        {{- end }}
-        {{- if $etcd.rootKeySecretName }}
-        - --root-key-file=/etc/podid/root-key/root.key
-        {{- end }}
         {{- with $part.extraArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       env:
-        # For the commands that one runs in this container too: kubectl exec … -- podid admin credentials
+        # What the other commands of this container need too: kubectl exec … -- podid admin credentials
+        - {name: PODID_ACCOUNT_ID, value: {{ .Values.accountId | quote }}}
+        - {name: PODID_PARTITION, value: {{ .Values.partition }}}
+        - {name: PODID_REGION, value: {{ .Values.region }}}
         - {name: PODID_DATA_DIR, value: /var/lib/podid/data}
+        {{- if $etcd.endpoints }}
+        - {name: PODID_ETCD_ENDPOINTS, value: {{ join "," $etcd.endpoints | quote }}}
+        {{- if $etcd.tlsSecretName }}
+        - {name: PODID_ETCD_CA, value: /etc/podid/etcd/ca.crt}
+        - {name: PODID_ETCD_CERT, value: /etc/podid/etcd/tls.crt}
+        - {name: PODID_ETCD_KEY, value: /etc/podid/etcd/tls.key}
+        {{- end }}
+        {{- if $etcd.insecure }}
+        - {name: PODID_ETCD_INSECURE, value: "true"}
+        {{- end }}
+        {{- end }}
+        {{- if $etcd.rootKeySecretName }}
+        - {name: PODID_ROOT_KEY_FILE, value: /etc/podid/root-key/root.key}
+        {{- end }}
         - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
         - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         {{- with $part.extraEnv }}
