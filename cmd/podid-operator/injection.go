@@ -24,6 +24,8 @@ type injectionOptions struct {
 	family, uri           string
 	serviceHost           string // the address of the API server's Service
 	settings              podpatch.Settings
+	injectCA              bool
+	caFiles               []string
 }
 
 func (o *injectionOptions) register(f *pflag.FlagSet) {
@@ -41,16 +43,34 @@ func (o *injectionOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.settings.RegionalSTS, "sts-regional-endpoint", false, "set AWS_STS_REGIONAL_ENDPOINTS=regional")
 	f.BoolVar(&o.settings.DisableIMDS, "disable-imds", false, "set AWS_EC2_METADATA_DISABLED=true")
 	f.StringVar(&o.settings.STSEndpoint, "sts-endpoint", "", "AWS_ENDPOINT_URL_STS of pods: that of the control plane, where roles for service accounts are podid's")
+	f.BoolVar(&o.injectCA, "inject-ca", false, "give pods the authorities of --ca-file, as AWS_CA_BUNDLE and NODE_EXTRA_CA_CERTS")
+	f.StringSliceVar(&o.caFiles, "inject-ca-file", nil, "PEM files of the authorities to give, instead of --ca-file (repeatable)")
 }
 
-func (o *injectionOptions) config() (operator.Injection, error) {
+// config makes the configuration; caFile is what the operator itself trusts the control plane by.
+func (o *injectionOptions) config(caFile string) (operator.Injection, error) {
 	version, versionErr := operator.TLSVersion(o.minTLS)
 	uri, uriErr := o.credentialsURI()
+	files, filesErr := o.authorities(caFile)
 	s := o.settings
 	s.CredentialsURI = uri
 	return operator.Injection{
-		Address: o.address, MinTLS: version, Drain: o.drain, Certificates: o.certificates, CertDir: o.certDir, Owner: o.owner, Settings: s,
-	}, errors.Join(versionErr, uriErr)
+		Address: o.address, MinTLS: version, Drain: o.drain, Certificates: o.certificates, CertDir: o.certDir, Owner: o.owner, Settings: s, CAFiles: files,
+	}, errors.Join(versionErr, uriErr, filesErr)
+}
+
+func (o *injectionOptions) authorities(caFile string) ([]string, error) {
+	switch {
+	case !o.injectCA && len(o.caFiles) > 0:
+		return nil, errors.New("--inject-ca-file is for --inject-ca, which is not set")
+	case !o.injectCA:
+		return nil, nil
+	case len(o.caFiles) > 0:
+		return o.caFiles, nil
+	case caFile == "":
+		return nil, errors.New("--inject-ca needs --inject-ca-file or --ca-file")
+	}
+	return []string{caFile}, nil
 }
 
 // credentialsURI goes by the address of the API server's Service: its family

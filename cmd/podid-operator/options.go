@@ -75,7 +75,7 @@ func (o *options) resolve(env lookup, given func(flag string) bool) error {
 }
 
 func (o *options) config(log *slog.Logger) (operator.Config, error) {
-	injection, err := o.injection.config()
+	injection, err := o.injection.config(o.caFile)
 	if err != nil {
 		return operator.Config{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"podid/internal/operator/cabundle"
 	"podid/internal/operator/certs"
 	"podid/internal/operator/feed"
 	"podid/internal/operator/owner"
@@ -43,6 +45,7 @@ type Injection struct {
 	CertDir      string // for CertificatesFiles
 	Owner        string // ClusterRole that owns what the operator makes; "" for none
 	Settings     podpatch.Settings
+	CAFiles      []string // PEM files of authorities that pods are given; none for none
 }
 
 func (c *Injection) validate() error {
@@ -72,6 +75,9 @@ type injection struct {
 func addInjection(mgr manager.Manager, cfg *Config, r *rooms) error {
 	if cfg.Injection.Address == "" {
 		return nil
+	}
+	if len(cfg.Injection.CAFiles) > 0 {
+		cfg.Injection.Settings.CA = podpatch.CA{ConfigMap: cabundle.Name, Key: cabundle.Key}
 	}
 	if err := cfg.Injection.validate(); err != nil {
 		return err
@@ -118,6 +124,11 @@ func (i *injection) webhook(accounts *serviceaccounts.Book) error {
 		Associations: i.feed, ServiceAccounts: accounts, Metrics: counts, Log: i.cfg.Log, Now: time.Now,
 		Patcher: &podpatch.Patcher{Settings: i.cfg.Injection.Settings, Jitter: rand.Int64N},
 	}
+	if len(i.cfg.Injection.CAFiles) > 0 {
+		if handler.Injected, err = i.authorities(); err != nil {
+			return err
+		}
+	}
 	return serving.Add(context.Background(), i.mgr, serving.Config{
 		Address: i.cfg.Injection.Address, Handler: handler, Certificate: current.Certificate,
 		MinVersion: i.cfg.Injection.MinTLS, Drain: i.cfg.Injection.Drain, Log: i.cfg.Log,
@@ -127,6 +138,17 @@ func (i *injection) webhook(accounts *serviceaccounts.Book) error {
 			{Name: "the certificate", Met: current.Ready},
 		},
 	})
+}
+
+// authorities sets up the ConfigMaps that pods mount.
+func (i *injection) authorities() (func(context.Context, string), error) {
+	k, err := cabundle.New(cabundle.Config{
+		Client: i.client, Read: cabundle.PEM(os.ReadFile, i.cfg.Injection.CAFiles...), Owner: i.owner.References, Now: time.Now, Metrics: metrics.Registry, Log: i.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k.Injected, errors.Join(i.mgr.Add(k), i.mgr.Add(cabundle.Sweeper{Keeper: k}))
 }
 
 // certificate sets up the certificate and whom it is trusted by.

@@ -26,6 +26,7 @@ type request struct {
 	Kind      groupKind    `json:"kind"`
 	Namespace string       `json:"namespace"`
 	Operation string       `json:"operation"`
+	DryRun    bool         `json:"dryRun"`
 	Object    podpatch.Pod `json:"object"`
 }
 

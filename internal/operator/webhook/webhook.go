@@ -41,14 +41,17 @@ type ServiceAccounts interface {
 	Annotations(ctx context.Context, namespace, name string) (map[string]string, bool)
 }
 
-// Handler answers admission reviews. All fields are required.
+// Handler answers admission reviews. All fields but Injected are required.
 type Handler struct {
 	Associations    Associations
 	ServiceAccounts ServiceAccounts
 	Patcher         *podpatch.Patcher
-	Metrics         *Metrics
-	Log             *slog.Logger
-	Now             func() time.Time
+	// Injected is told the namespace of a pod before that is patched, and not
+	// on a dry run: it may write what the patch leads the pod to.
+	Injected func(ctx context.Context, namespace string)
+	Metrics  *Metrics
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // ServeHTTP implements http.Handler: POST of an AdmissionReview as JSON.
@@ -128,6 +131,9 @@ func (h *Handler) review(ctx context.Context, in *request) (*response, Outcome) 
 	patch := h.Patcher.Patch(pod, id)
 	out.Warnings = patch.Warnings
 	out.AuditAnnotations = map[string]string{"identity": string(id.Kind)}
+	if h.Injected != nil && !in.DryRun {
+		h.Injected(ctx, namespace)
+	}
 	if len(patch.Ops) > 0 {
 		ops, err := json.Marshal(patch.Ops)
 		if err != nil { // strings, numbers and lists of them

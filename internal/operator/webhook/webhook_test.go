@@ -203,6 +203,26 @@ func environment(t *testing.T, a answer) map[string]string {
 	return env
 }
 
+// TestInjected: who writes what a patch leads to is told of patched pods only,
+// and never on a dry run.
+func TestInjected(t *testing.T) {
+	h := newHandler(t, newWorld())
+	var told []string
+	h.Injected = func(_ context.Context, namespace string) { told = append(told, namespace) }
+	h.review(t, reviewOf("other", `{}`))
+	if a := h.review(t, strings.Replace(reviewOf("s3-app-sa", `{}`), `"dryRun":false`, `"dryRun":true`, 1)); a.Response.Patch == nil {
+		t.Error("a dry run is not patched")
+	}
+	if told != nil {
+		t.Error(told)
+	}
+	h.review(t, reviewOf("s3-app-sa", `{}`))
+	h.review(t, reviewOf("irsa", `{}`))
+	if len(told) != 2 || told[0] != "s3-app-ns" {
+		t.Error(told)
+	}
+}
+
 func TestReviewOfV1beta1(t *testing.T) {
 	h := newHandler(t, newWorld())
 	if a := h.review(t, strings.Replace(reviewOf("s3-app-sa", `{}`), "admission.k8s.io/v1", "admission.k8s.io/v1beta1", 1)); a.APIVersion != "admission.k8s.io/v1beta1" || !a.Response.Allowed {

@@ -6,6 +6,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,6 +32,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"podid/internal/operator"
+	"podid/internal/operator/cabundle"
 	"podid/internal/operator/podidclient"
 	"podid/internal/operator/podpatch"
 	"podid/internal/operator/webhookconfig"
@@ -176,6 +179,10 @@ func install(t *testing.T, namespace string, plane *podidclient.Client) (stop fu
 			t.Fatal(err)
 		}
 	}
+	authorities := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(authorities, server.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	a := address(t)
 	port, health := freePort(t, a), freePort(t, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	endpoint(t, namespace, a, port)
@@ -187,7 +194,7 @@ func install(t *testing.T, namespace string, plane *podidclient.Client) (stop fu
 			Cluster: "test", Namespace: namespace, MetricsAddress: "0", HealthAddress: "127.0.0.1:" + strconv.Itoa(health),
 			ControlPlane: plane, Kubernetes: server.AsServiceAccount(t, namespace, "podid-operator"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 			Injection: operator.Injection{
-				Address: netip.AddrPortFrom(a, uint16(port)).String(), Certificates: operator.CertificatesSelf, Owner: "podid-operator", Settings: podpatch.DefaultSettings(),
+				Address: netip.AddrPortFrom(a, uint16(port)).String(), Certificates: operator.CertificatesSelf, Owner: "podid-operator", Settings: podpatch.DefaultSettings(), CAFiles: []string{authorities},
 			},
 		})
 	}()
@@ -308,11 +315,31 @@ func TestWebhook(t *testing.T) {
 			if got := volume(p); got != tt.want {
 				t.Errorf("volume %q, want %q", got, tt.want)
 			}
-			if tt.want == "eks-pod-identity-token" && (p.Labels[podpatch.LabelEnabled] != "enabled" || len(p.Spec.Containers[1].Env) != 2 || len(p.Spec.InitContainers[0].VolumeMounts) != 1) {
+			if tt.want == "eks-pod-identity-token" && (p.Labels[podpatch.LabelEnabled] != "enabled" || len(p.Spec.Containers[1].Env) != 4 || len(p.Spec.InitContainers[0].VolumeMounts) != 2) {
 				t.Errorf("%+v", p.Spec)
 			}
 		})
 	}
+
+	t.Run("authorities are where pods mount them", func(t *testing.T) {
+		for ns, want := range map[string]bool{app: true, strict: true, off: false, own: false} {
+			c, err := server.Client.CoreV1().ConfigMaps(ns).Get(t.Context(), cabundle.Name, metav1.GetOptions{})
+			if err == nil && !bytes.Contains([]byte(c.Data[cabundle.Key]), server.CA()) || err != nil && !apierrors.IsNotFound(err) || (err == nil) != want {
+				t.Errorf("%s: %v %v", ns, c.Data, err)
+			}
+		}
+	})
+	t.Run("a dry run writes nothing", func(t *testing.T) {
+		other := server.Namespace(t, nil)
+		server.ServiceAccount(t, other, "irsa", map[string]string{podpatch.AnnotationRole: "arn:aws:iam::111122223333:role/irsa"})
+		p, err := server.Client.CoreV1().Pods(other).Create(t.Context(), pod("irsa", nil), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err != nil || volume(p) != "aws-iam-token" {
+			t.Error(err, volume(p))
+		}
+		if _, err := server.Client.CoreV1().ConfigMaps(other).Get(t.Context(), cabundle.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	})
 
 	stop()
 	t.Run("with the operator away, pods are let through", func(t *testing.T) {
