@@ -6,11 +6,13 @@
 //
 //	app                    waits; as the first process of a pod it collects orphans
 //	app whoami EVERY       asks STS whom it is, again and again, one line of JSON each
+//	app credentials EVERY  has a new SDK find credentials, again and again: none is cached in the pod
 //	app fetch URL FILE     shows a token to a node agent, as somebody who stole it would
 package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,15 +45,17 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 0:
 		return pause(ctx)
 	case args[0] == "whoami" && len(args) == 2:
-		every, err := time.ParseDuration(args[1])
+		cfg, err := config.LoadDefaultConfig(ctx)
 		if err != nil {
 			return err
 		}
-		return whoami(ctx, every)
+		return repeat(ctx, args[1], func(ctx context.Context) line { return whoami(ctx, cfg) })
+	case args[0] == "credentials" && len(args) == 2:
+		return repeat(ctx, args[1], credentials)
 	case args[0] == "fetch" && len(args) == 3:
 		return fetch(ctx, args[1], args[2])
 	}
-	return errors.New("usage: app [whoami EVERY | fetch URL FILE]")
+	return errors.New("usage: app [whoami EVERY | credentials EVERY | fetch URL FILE]")
 }
 
 // pause is the process that holds a pod's namespaces.
@@ -80,19 +84,24 @@ type line struct {
 	AccessKeyID string    `json:"accessKeyId,omitempty"`
 	Source      string    `json:"source,omitempty"`
 	Expires     time.Time `json:"expires,omitzero"`
+	Token       string    `json:"token,omitempty"` // a hash of the one that the pod has now
 	Error       string    `json:"error,omitempty"`
 }
 
-func whoami(ctx context.Context, every time.Duration) error {
-	cfg, err := config.LoadDefaultConfig(ctx)
+func repeat(ctx context.Context, every string, ask func(context.Context) line) error {
+	period, err := time.ParseDuration(every)
 	if err != nil {
 		return err
 	}
 	out := json.NewEncoder(os.Stdout)
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
-		if err := out.Encode(ask(ctx, cfg)); err != nil {
+		once, cancel := context.WithTimeout(ctx, patience)
+		l := ask(once)
+		cancel()
+		l.At, l.Token = time.Now().UTC(), tokenHash()
+		if err := out.Encode(l); err != nil {
 			return err
 		}
 		select {
@@ -103,23 +112,40 @@ func whoami(ctx context.Context, every time.Duration) error {
 	}
 }
 
-func ask(ctx context.Context, cfg aws.Config) line {
-	l := line{At: time.Now().UTC()}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// tokenHash tells one token from the next without showing either.
+func tokenHash() string {
+	text, err := os.ReadFile(os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(text))[:12]
+}
+
+func whoami(ctx context.Context, cfg aws.Config) (l line) {
 	id, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
 	if err != nil {
 		l.Error = err.Error()
 		return l
 	}
-	cred, err := cfg.Credentials.Retrieve(ctx)
-	if err != nil {
-		l.Error = err.Error()
-		return l
-	}
+	l = retrieve(ctx, cfg)
 	l.Arn, l.Account = aws.ToString(id.Arn), aws.ToString(id.Account)
-	l.AccessKeyID, l.Source, l.Expires = cred.AccessKeyID, cred.Source, cred.Expires
 	return l
+}
+
+func credentials(ctx context.Context) line {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return line{Error: err.Error()}
+	}
+	return retrieve(ctx, cfg)
+}
+
+func retrieve(ctx context.Context, cfg aws.Config) line {
+	c, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return line{Error: err.Error()}
+	}
+	return line{AccessKeyID: c.AccessKeyID, Source: c.Source, Expires: c.Expires}
 }
 
 func fetch(ctx context.Context, url, tokenFile string) error {

@@ -115,6 +115,7 @@ type line struct {
 	AccessKeyID string    `json:"accessKeyId"`
 	Source      string    `json:"source"`
 	Expires     time.Time `json:"expires"`
+	Token       string    `json:"token"`
 	Error       string    `json:"error"`
 }
 
