@@ -38,9 +38,10 @@ type Agent struct {
 	conns   *connections
 	doors   []*door
 	// followers learn elsewhere what the cache has to know.
-	followers []follower
-	started   atomic.Bool
-	ready     chan struct{}
+	followers  []follower
+	identified atomic.Bool // the agent has had credentials of its own
+	started    atomic.Bool
+	ready      chan struct{}
 
 	mu                     sync.Mutex // guards the addresses, which are known once the listeners stand
 	addrs                  []string
@@ -97,9 +98,6 @@ func New(cfg Config) (*Agent, error) {
 		}
 		verifier = a.tokens
 	}
-	if err := a.addFollowers(); err != nil {
-		return nil, fmt.Errorf("agent configuration: %w", err)
-	}
 	if err := m.register(cfg.Registerer, cache.Stats); err != nil {
 		return nil, err
 	}
@@ -112,6 +110,9 @@ func New(cfg Config) (*Agent, error) {
 	a.probe = newProbe(a.Addrs, witness, m.upstreamDown)
 	a.conns = newConnections(maxConnections, maxSourceConnections)
 	a.addDoors()
+	if err := a.addFollowers(); err != nil {
+		return nil, fmt.Errorf("agent configuration: %w", err)
+	}
 	return a, nil
 }
 

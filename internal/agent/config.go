@@ -51,6 +51,8 @@ type Kubernetes struct {
 	API podwatch.API
 	// Node is this node's name.
 	Node string
+	// Pods: follow the node's pods. Sign: remove the node's startup taint and keep its condition.
+	Pods, Sign bool
 }
 
 // Config of an agent. Cluster, Region, Endpoint, Credentials, BindAddresses and Log are required; zero values of the
@@ -72,8 +74,8 @@ type Config struct {
 	// Tokens says how tokens are verified on the node. A nil Source: not at all, and EKS Auth sees every new token. Log,
 	// Changed, Now and Rand of it are the agent's.
 	Tokens podtoken.Config
-	// Kubernetes is asked which pods of this node have ended, so that nothing is renewed for them; nil: renewals end with
-	// the pods' tokens.
+	// Kubernetes is asked which pods of this node have ended, so that nothing is renewed for them, else renewals end with
+	// the pods' tokens; and told whether the agent can serve. nil: neither.
 	Kubernetes *Kubernetes
 	// FollowAssociations follows the control plane's feed, so that changed associations reach pods at once.
 	FollowAssociations bool

@@ -33,9 +33,6 @@ type door struct {
 
 func (d *door) credentials() bool { return d.bound == nil }
 
-// name is what the door's socket is called when it is handed over.
-func (d *door) name() string { return d.kind + " " + d.address }
-
 func (a *Agent) addDoors() {
 	for _, address := range a.cfg.BindAddresses {
 		a.doors = append(a.doors, &door{kind: "credentials", address: address, handler: a.handler})
@@ -142,7 +139,9 @@ func (a *Agent) serveDoor(ctx context.Context, d *door) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	err = listener.Close()
-	<-done // an error for certain, since the listener is closed
+	if serr := <-done; !errors.Is(serr, net.ErrClosed) {
+		err = errors.Join(err, serr)
+	}
 	if d.credentials() {
 		a.linger(stop)
 	}

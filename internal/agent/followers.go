@@ -8,6 +8,7 @@ import (
 
 	"podid/internal/agent/assocfeed"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/nodesign"
 	"podid/internal/agent/podwatch"
 )
 
@@ -18,7 +19,7 @@ type follower interface {
 
 func (a *Agent) addFollowers() error {
 	cfg := &a.cfg
-	if k := cfg.Kubernetes; k != nil {
+	if k := cfg.Kubernetes; k != nil && k.Pods {
 		pods, err := podwatch.New(podwatch.Config{
 			API: k.API, Node: k.Node, Cache: a.cache, Log: cfg.Log, Following: a.metrics.follows("pods"), Rand: cfg.Rand,
 		})
@@ -26,6 +27,15 @@ func (a *Agent) addFollowers() error {
 			return err
 		}
 		a.followers = append(a.followers, pods)
+	}
+	if k := cfg.Kubernetes; k != nil && k.Sign {
+		sign, err := nodesign.New(nodesign.Config{
+			API: k.API, Node: k.Node, State: a.state, Succeeded: a.handler.leaving.Load, Log: cfg.Log, Following: a.metrics.follows("node"), Now: cfg.Now, Rand: cfg.Rand,
+		})
+		if err != nil {
+			return err
+		}
+		a.followers = append(a.followers, sign)
 	}
 	if cfg.FollowAssociations {
 		endpoints, err := eksauthclient.ParseEndpoints(cfg.Endpoint, cfg.AllowHTTPEndpoint)
@@ -42,4 +52,24 @@ func (a *Agent) addFollowers() error {
 		a.followers = append(a.followers, feed)
 	}
 	return nil
+}
+
+// state is what the node shows: the agent can serve when all its addresses answer and it has had credentials of its own.
+// An outage later is no reason to keep pods away: those that have credentials are served.
+func (a *Agent) state(ctx context.Context) nodesign.State {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for addr, err := range a.probe.check(ctx) {
+		return nodesign.State{Reason: nodesign.ReasonNot, Message: addr + ": " + err.Error()}
+	}
+	if !a.identified.Load() {
+		if _, err := a.cfg.Credentials.Retrieve(ctx); err != nil {
+			return nodesign.State{Reason: nodesign.ReasonNot, Message: "the agent has no credentials of its own yet: " + err.Error()}
+		}
+		a.identified.Store(true)
+	}
+	if a.metrics.upstreamDown() {
+		return nodesign.State{Ready: true, Reason: nodesign.ReasonCached, Message: "EKS Auth does not answer; pods that have credentials are served"}
+	}
+	return nodesign.State{Ready: true, Reason: nodesign.ReasonServing, Message: "serving credentials"}
 }

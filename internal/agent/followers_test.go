@@ -5,13 +5,17 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"podid/internal/agent/kubeapi"
+	"podid/internal/agent/nodesign"
 )
 
 // kube is an API server with a watch of pods that a test writes.
@@ -40,7 +44,7 @@ func TestPodsGone(t *testing.T) {
 	cfg := testConfig(t, auth, io.Discard)
 	cfg.Tokens = api.config()
 	k := &kube{watch: make(chan io.ReadCloser)}
-	cfg.Kubernetes = &Kubernetes{API: k, Node: "node-1"}
+	cfg.Kubernetes = &Kubernetes{API: k, Node: "node-1", Pods: true}
 	a := startAgent(t, cfg)
 	ask(t, a.Addrs()[0], api.token("p", "node-1", 1))
 	ask(t, a.Addrs()[0], api.token("q", "node-1", 1))
@@ -49,6 +53,38 @@ func TestPodsGone(t *testing.T) {
 	if metric(t, a, `podid_agent_following{what="pods"}`) != "1" {
 		t.Error("the metric does not say that pods are watched")
 	}
+}
+
+// TestState: the node shows whether the agent can serve, and an outage is no reason against it.
+func TestState(t *testing.T) {
+	auth := newStubAuth(t)
+	cfg := testConfig(t, auth, io.Discard)
+	missing := errors.New("no session")
+	cfg.Credentials = aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		if missing != nil {
+			return aws.Credentials{}, missing
+		}
+		return nodeIdentity(ctx)
+	})
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(reason, text string) {
+		t.Helper()
+		s := a.state(t.Context())
+		if s.Reason != reason || !strings.Contains(s.Message, text) || s.Ready != (reason != nodesign.ReasonNot) {
+			t.Errorf("%+v, want %s", s, reason)
+		}
+	}
+	want(nodesign.ReasonNot, "no session")
+	missing = nil
+	want(nodesign.ReasonServing, "")
+	a.metrics.down.Store(true)
+	missing = errors.New("lost")
+	want(nodesign.ReasonCached, "EKS Auth does not answer")
+	a.addrs = []string{"127.0.0.1:1"}
+	want(nodesign.ReasonNot, "127.0.0.1:1")
 }
 
 // TestAssociationChanged: what the feed tells takes a denied pod's credentials away at once.
