@@ -60,7 +60,7 @@ images: ## Build the container images into bin/images, without a registry (PLATF
 
 helm: $(HELM) ## Build helm into bin/tools, for machines without one
 
-manifest: ## Copy the CRDs into the chart and render deploy/podid.yaml from it
+manifest: ## Copy the CRDs into the chart and render deploy/*.yaml from it
 	CGO_ENABLED=0 go -C test/chart run -trimpath ./cmd/manifest '$(CURDIR)'
 
 clean: ## Remove what the other targets build

@@ -120,6 +120,16 @@ func TestManifest(t *testing.T) {
 	if !bytes.Equal(want.Bytes(), readFile(t, filepath.Join(root, ManifestFile))) {
 		t.Errorf("%s is out of date: make manifest", ManifestFile)
 	}
+	var hook bytes.Buffer
+	if err := Uninstall(chartDir, &hook); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(hook.Bytes(), readFile(t, filepath.Join(root, UninstallFile))) {
+		t.Errorf("%s is out of date: make manifest", UninstallFile)
+	}
+	if strings.Contains(hook.String(), "helm.sh/hook") || strings.Count(hook.String(), "\nkind: ") != 6 {
+		t.Errorf("%s is not the six objects of the hook without its annotations:\n%s", UninstallFile, hook.String())
+	}
 	var helm bytes.Buffer
 	if err := render(t, Release{}).Write(&helm); err != nil {
 		t.Fatal(err)

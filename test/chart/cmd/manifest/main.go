@@ -1,13 +1,14 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command manifest copies the definitions of the CRDs into the chart and renders the static manifest from it. It is run from
-// anywhere with the root of the repository as its argument; a test holds that both are up to date.
+// Command manifest copies the definitions of the CRDs into the chart and renders the static manifests from it. It is run from
+// anywhere with the root of the repository as its argument; a test holds that they are up to date.
 package main
 
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -29,15 +30,20 @@ func run(root string) error {
 	if err := copyCRDs(root); err != nil {
 		return fmt.Errorf("copy definitions: %w", err)
 	}
-	var out bytes.Buffer
-	if err := chart.Manifest(filepath.Join(root, chart.ChartDir), &out); err != nil {
-		return err
+	for file, render := range map[string]func(string, io.Writer) error{chart.ManifestFile: chart.Manifest, chart.UninstallFile: chart.Uninstall} {
+		var out bytes.Buffer
+		if err := render(filepath.Join(root, chart.ChartDir), &out); err != nil {
+			return err
+		}
+		file = filepath.Join(root, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // a directory of the repository
+			return err
+		}
+		if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil { //nolint:gosec // a file of the repository
+			return err
+		}
 	}
-	file := filepath.Join(root, chart.ManifestFile)
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // a directory of the repository
-		return err
-	}
-	return os.WriteFile(file, out.Bytes(), 0o644) //nolint:gosec // a file of the repository
+	return nil
 }
 
 func copyCRDs(root string) error {

@@ -30,7 +30,7 @@ import (
 
 const (
 	golden    = "../../../chart/testdata/golden"
-	manifest  = "../../../../deploy/podid.yaml"
+	manifests = "../../../../deploy"
 	namespace = "podid-system"
 )
 
@@ -66,7 +66,7 @@ func TestDryRun(t *testing.T) {
 	if err != nil || len(files) < 6 {
 		t.Fatalf("%d golden renders (%v), want 6", len(files), err)
 	}
-	for _, file := range append(files, manifest) {
+	for _, file := range append(files, manifests+"/podid.yaml", manifests+"/podid-uninstall.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			if err := server.DryRun(t.Context(), read(t, file)); err != nil {
 				t.Error(err)
@@ -75,11 +75,13 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// install applies what a `helm install` with defaults sends, with the uninstall's own rights, which Helm would send later.
+// install applies the static manifest, and the uninstall's.
 func install(t *testing.T) {
 	t.Helper()
-	if err := server.ApplyFile(t.Context(), filepath.Join(golden, "default.yaml")); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{"podid.yaml", "podid-uninstall.yaml"} {
+		if err := server.ApplyFile(t.Context(), filepath.Join(manifests, file)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
