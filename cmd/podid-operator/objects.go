@@ -4,12 +4,15 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"podid/internal/operator"
 	"podid/internal/operator/controller"
+	"podid/internal/operator/missed"
 )
 
 // objectOptions are the flags about podid.dev's objects.
@@ -25,4 +28,26 @@ func (o *objectOptions) register(f *pflag.FlagSet) {
 
 func (o *objectOptions) config() operator.Objects {
 	return operator.Objects{Off: !o.on, Resync: o.resync}
+}
+
+// missedOptions are the flags about pods that were not injected.
+type missedOptions struct {
+	on      bool
+	restart string
+}
+
+func (o *missedOptions) register(f *pflag.FlagSet) {
+	f.BoolVar(&o.on, "missed-pods", true, "find pods that were not injected though their service account has an association, and tell them by Events")
+	f.StringVar(&o.restart, "restart-missed", "off", "restart the Deployments, StatefulSets and DaemonSets of such pods: off, or how many in what time, such as 10/h")
+}
+
+func (o *missedOptions) config() (operator.MissedPods, error) {
+	rate, err := missed.ParseRate(o.restart)
+	if err != nil {
+		return operator.MissedPods{}, fmt.Errorf("--restart-missed: %w", err)
+	}
+	if !o.on && rate != (missed.Rate{}) {
+		return operator.MissedPods{}, errors.New("--restart-missed needs --missed-pods")
+	}
+	return operator.MissedPods{Off: !o.on, Restart: rate}, nil
 }

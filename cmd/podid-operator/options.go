@@ -30,6 +30,7 @@ type options struct {
 	leaderElection bool
 	injection      injectionOptions
 	objects        objectOptions
+	missed         missedOptions
 }
 
 // environment names the variables that stand in for flags that were not given, the first set one winning.
@@ -56,6 +57,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.leaderElection, "leader-election", true, "run controllers on one replica only; the webhook is served by all")
 	o.injection.register(f)
 	o.objects.register(f)
+	o.missed.register(f)
 }
 
 // texts adds flags whose help tells the variables that stand in for them.
@@ -79,6 +81,10 @@ func (o *options) config(log *slog.Logger) (operator.Config, error) {
 	if err != nil {
 		return operator.Config{}, err
 	}
+	missed, err := o.missed.config()
+	if err != nil {
+		return operator.Config{}, err
+	}
 	client, err := o.client()
 	if err != nil {
 		return operator.Config{}, err
@@ -89,7 +95,7 @@ func (o *options) config(log *slog.Logger) (operator.Config, error) {
 	}
 	return operator.Config{
 		Cluster: o.cluster, Namespace: o.namespace, MetricsAddress: o.metrics, HealthAddress: o.health, LeaderElection: o.leaderElection,
-		IdentitiesFile: o.identities, Injection: injection, Objects: o.objects.config(), ControlPlane: client, Kubernetes: kube, Log: log,
+		IdentitiesFile: o.identities, Injection: injection, Objects: o.objects.config(), MissedPods: missed, ControlPlane: client, Kubernetes: kube, Log: log,
 	}, nil
 }
 

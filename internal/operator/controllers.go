@@ -15,6 +15,7 @@ import (
 
 	"podid/internal/operator/controller"
 	"podid/internal/operator/feed"
+	"podid/internal/operator/missed"
 )
 
 // callsPerSecond bounds what the controllers ask of the control plane.
@@ -62,4 +63,32 @@ func addObjects(mgr manager.Manager, cfg *Config, r *rooms) error {
 		Cluster: cfg.Cluster, EKS: eks.NewFromConfig(calls), Roles: iam.NewFromConfig(calls), Feed: view{r.feed},
 		Metrics: m, Log: cfg.Log, Resync: cfg.Objects.Resync, Now: time.Now,
 	})
+}
+
+// MissedPods is what is done about pods that were not injected.
+type MissedPods struct {
+	Off     bool // they are not looked for
+	Restart missed.Rate
+}
+
+// addMissedPods looks for pods that were not injected, on the leader.
+func addMissedPods(mgr manager.Manager, cfg *Config, r *rooms) error {
+	if cfg.MissedPods.Off {
+		return nil
+	}
+	c, err := watching(mgr)
+	if err != nil {
+		return err
+	}
+	m, err := missed.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	f, err := missed.New(missed.Config{
+		Client: c, Feed: view{r.feed}, Namespace: cfg.Namespace, Restart: cfg.MissedPods.Restart, Metrics: m, Log: cfg.Log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	return mgr.Add(f)
 }

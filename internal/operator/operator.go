@@ -45,6 +45,8 @@ type Config struct {
 	Injection Injection
 	Objects   Objects
 
+	MissedPods MissedPods
+
 	ControlPlane *podidclient.Client
 	Kubernetes   *rest.Config
 	Log          *slog.Logger
@@ -108,6 +110,7 @@ func parts() []part {
 		{"the feed of associations", addFeed},
 		{"the webhook", addInjection},
 		{"podid.dev's objects", addObjects},
+		{"the search for pods that were not injected", addMissedPods},
 	}
 }
 
