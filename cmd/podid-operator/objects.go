@@ -32,13 +32,15 @@ func (o *objectOptions) config() operator.Objects {
 
 // missedOptions are the flags about pods that were not injected.
 type missedOptions struct {
-	on      bool
-	restart string
+	on       bool
+	restart  string
+	excluded []string
 }
 
 func (o *missedOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.on, "missed-pods", true, "find pods that were not injected though their service account has an association, and tell them by Events")
 	f.StringVar(&o.restart, "restart-missed", "off", "restart the Deployments, StatefulSets and DaemonSets of such pods: off, or how many in what time, such as 10/h")
+	f.StringSliceVar(&o.excluded, "excluded-namespaces", nil, "namespaces that the webhook's configuration excludes, beside kube-system and the operator's own: their pods are told so, and not restarted")
 }
 
 func (o *missedOptions) config() (operator.MissedPods, error) {
@@ -49,5 +51,5 @@ func (o *missedOptions) config() (operator.MissedPods, error) {
 	if !o.on && rate != (missed.Rate{}) {
 		return operator.MissedPods{}, errors.New("--restart-missed needs --missed-pods")
 	}
-	return operator.MissedPods{Off: !o.on, Restart: rate}, nil
+	return operator.MissedPods{Off: !o.on, Restart: rate, Excluded: o.excluded}, nil
 }

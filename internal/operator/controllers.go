@@ -67,8 +67,9 @@ func addObjects(mgr manager.Manager, cfg *Config, r *rooms) error {
 
 // MissedPods is what is done about pods that were not injected.
 type MissedPods struct {
-	Off     bool // they are not looked for
-	Restart missed.Rate
+	Off      bool // they are not looked for
+	Restart  missed.Rate
+	Excluded []string // namespaces that the webhook is not asked about, beside kube-system and the operator's own
 }
 
 // addMissedPods looks for pods that were not injected, on the leader.
@@ -85,7 +86,7 @@ func addMissedPods(mgr manager.Manager, cfg *Config, r *rooms) error {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	f, err := missed.New(missed.Config{
-		Client: c, Feed: view{r.feed}, Namespace: cfg.Namespace, Restart: cfg.MissedPods.Restart, Metrics: m, Log: cfg.Log, Now: time.Now,
+		Client: c, Feed: view{r.feed}, Namespace: cfg.Namespace, Excluded: cfg.MissedPods.Excluded, Restart: cfg.MissedPods.Restart, Metrics: m, Log: cfg.Log, Now: time.Now,
 	})
 	if err != nil {
 		return err
