@@ -72,7 +72,7 @@ var rooms = map[string]layer{
 	"internal/dev": command,
 	// What a server does for the cluster that it runs in, over its own wire.
 	"internal/homecluster": command,
-	"cmd":          command,
+	"cmd":                  command,
 }
 
 // layerMay says which layers a layer may import, its own included where named.
