@@ -76,6 +76,18 @@ func (n *Node) Stop() error {
 	return errors.Join(n.proxy.Kill(), n.kubelet.Kill(), n.containerd.Stop())
 }
 
+// RestartKubelet starts the kubelet anew. It then asks for new tokens of all
+// volumes of its pods, as it does when four fifths of a token's life are over.
+func (n *Node) RestartKubelet(ctx context.Context) error {
+	if err := n.kubelet.Kill(); err != nil {
+		return err
+	}
+	if err := n.startKubelet(); err != nil {
+		return err
+	}
+	return n.kubelet.Ready(ctx, n.Name+" is Ready", n.ready)
+}
+
 // Logs shows the end of the kubelet's log, for a test that failed.
 func (n *Node) Logs() string { return n.kubelet.Tail() }
 
@@ -206,21 +218,6 @@ func (n *Node) ready(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("conditions: %+v", got.Status.Conditions)
-}
-
-// KillPods ends all containers of a pod by its runtime, without a word to Kubernetes: what an outage does.
-func (n *Node) KillPods(ctx context.Context, namespace, labelValue string) error {
-	out, err := exec.CommandContext(ctx, "ctr", "-a", n.socket(), "-n", "k8s.io", "containers", "ls", "-q",
-		fmt.Sprintf("labels.\"io.kubernetes.pod.namespace\"==%q,labels.\"io.kubernetes.container.name\"==%q", namespace, labelValue)).Output()
-	if err != nil {
-		return fmt.Errorf("list containers: %w", err)
-	}
-	for _, id := range strings.Fields(string(out)) {
-		if out, err := exec.CommandContext(ctx, "ctr", "-a", n.socket(), "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", id).CombinedOutput(); err != nil {
-			return fmt.Errorf("kill %s: %w: %s", id, err, out)
-		}
-	}
-	return nil
 }
 
 func (n *Node) file(name string) string { return filepath.Join(n.dir, name) }

@@ -35,9 +35,12 @@ func TestSeed(t *testing.T) {
 		t.Errorf("the pod is %s, not %s…", got.Arn, want)
 	}
 	want := []sessionTag{
-		{"eks-cluster-arn", fmt.Sprintf("arn:aws:eks:%s:%s:cluster/%s", region, account, clusterName)}, {"eks-cluster-name", clusterName},
-		{"kubernetes-namespace", ns}, {"kubernetes-service-account", "s3-app"},
-		{"kubernetes-pod-name", "s3-app"}, {"kubernetes-pod-uid", string(made.UID)},
+		{"eks-cluster-arn", fmt.Sprintf("arn:aws:eks:%s:%s:cluster/%s", region, account, clusterName)},
+		{"eks-cluster-name", clusterName},
+		{"kubernetes-namespace", ns},
+		{"kubernetes-service-account", "s3-app"},
+		{"kubernetes-pod-name", "s3-app"},
+		{"kubernetes-pod-uid", string(made.UID)},
 	}
 	if tags := lab.issued(t, got.AccessKeyID); !slices.Equal(tags, want) {
 		t.Errorf("the session's tags are %v, not %v", tags, want)
@@ -101,7 +104,9 @@ func TestUntouched(t *testing.T) {
 	if len(made.Spec.Containers[0].Env) != len(wrote.Spec.Containers[0].Env) || slices.ContainsFunc(made.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == tokenName }) {
 		t.Errorf("a pod without an association was changed: %+v", made.Spec)
 	}
-	lab.waitLine(t, time.Minute, ns, "plain", "the SDK to find nothing", func(l line) bool { return strings.Contains(l.Error, "get credentials") || strings.Contains(l.Error, "no EC2 IMDS") })
+	lab.waitLine(t, time.Minute, ns, "plain", "the SDK to find nothing", func(l line) bool {
+		return strings.Contains(l.Error, "get credentials") || strings.Contains(l.Error, "no EC2 IMDS")
+	})
 }
 
 // TestRestricted: a namespace that enforces the strictest of the Pod Security
