@@ -25,6 +25,7 @@ type options struct {
 	namespace      string
 	identities     string
 	kubeconfig     string
+	enrolment      string
 	metrics        string
 	health         string
 	leaderElection bool
@@ -52,6 +53,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	text(&o.namespace, "namespace", "", "the operator's own namespace (required)")
 	text(&o.identities, "write-aws-webhook-config-file", "", "keep the file that AWS' own webhook watches for identities (its --watch-container-credentials-config)")
 	text(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the API server, where the operator runs outside of the cluster")
+	text(&o.enrolment, "enrolment-key-file", "", "the cluster's enrolment key, with which the API server's keys are brought to the control plane; without it others bring them")
 	text(&o.metrics, "metrics-address", ":8080", "address of /metrics; 0 for none")
 	text(&o.health, "health-address", ":8081", "address of /livez and /readyz")
 	f.BoolVar(&o.leaderElection, "leader-election", true, "run controllers on one replica only; the webhook is served by all")
@@ -95,7 +97,7 @@ func (o *options) config(log *slog.Logger) (operator.Config, error) {
 	}
 	return operator.Config{
 		Cluster: o.cluster, Namespace: o.namespace, MetricsAddress: o.metrics, HealthAddress: o.health, LeaderElection: o.leaderElection,
-		IdentitiesFile: o.identities, Injection: injection, Objects: o.objects.config(), MissedPods: missed, ControlPlane: client, Kubernetes: kube, Log: log,
+		IdentitiesFile: o.identities, EnrolmentKeyFile: o.enrolment, Injection: injection, Objects: o.objects.config(), MissedPods: missed, ControlPlane: client, Kubernetes: kube, Log: log,
 	}, nil
 }
 

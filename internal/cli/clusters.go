@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,7 @@ type clusterJSON struct {
 	ProviderArn          string            `json:"providerArn"`
 	KeyIDs               []string          `json:"keyIds"`
 	RetiredKeys          []retiredKey      `json:"retiredKeys,omitempty"`
+	EnrolmentKeyID       string            `json:"enrolmentKeyId,omitempty"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
 	NodeRoleArn          string            `json:"nodeRoleArn,omitempty"`     // of register only
@@ -47,7 +49,7 @@ type clusterJSON struct {
 
 func newCluster(c *clients.Cluster) clusterJSON {
 	return clusterJSON{
-		Name: c.Name, Arn: c.Arn, Status: c.Status, Activation: newActivation(c.Activation), UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, RetiredKeys: newRetired(c.RetiredKeys), Discover: c.Discover,
+		Name: c.Name, Arn: c.Arn, Status: c.Status, Activation: newActivation(c.Activation), UID: c.UID, Issuer: c.Issuer, ProviderArn: c.ProviderArn, KeyIDs: c.KeyIDs, RetiredKeys: newRetired(c.RetiredKeys), EnrolmentKeyID: c.EnrolmentKeyID, Discover: c.Discover,
 		NodeBinding: c.NodeBinding, Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CertificateAuthority, Tags: c.Tags,
 		CreatedAt: clients.Epoch(c.CreatedAt), ModifiedAt: clients.Epoch(c.ModifiedAt),
 	}
@@ -63,7 +65,7 @@ func (x clusterJSON) fields(w io.Writer) error {
 		keys = strings.Join(x.KeyIDs, ", ") + " (registered)"
 	}
 	return fields(w, "cluster", x.Name, "status", x.Status, "activation", x.Activation.text(), "arn", x.Arn, "unique id", x.UID, "issuer", x.Issuer, "provider", x.ProviderArn,
-		"keys", keys, "retired keys", retiredText(x.RetiredKeys), "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "operator role", x.OperatorRoleArn, "version", x.Version,
+		"keys", keys, "retired keys", retiredText(x.RetiredKeys), "enrolment key", x.EnrolmentKeyID, "node binding", x.NodeBinding, "node role", x.NodeRoleArn, "operator role", x.OperatorRoleArn, "version", x.Version,
 		"endpoint", x.Endpoint, "tags", tagText(x.Tags), "created", x.CreatedAt.Format(time.RFC3339), "modified", x.ModifiedAt.Format(time.RFC3339))
 }
 
@@ -86,6 +88,10 @@ limits exchanges to this cluster. podid-operator-NAME is for this cluster's oper
 the cluster's associations, and exchanges nothing. The operator may give pods only the roles that
 --operator-pass-role names, an ARN or a pattern of ARNs, and so none without it: podid update cluster
 NAME --operator-pass-role changes them. It is all or nothing: when a step fails, the steps before are undone.
+
+With --kubeconfig, --enrolment-file or --enrolment-secret an enrolment key pair is made: podid keeps the
+public half, and the private half goes into the Secret podid-operator-enrolment, with which this
+cluster's operator, and nobody else, brings the cluster's keys whenever they change.
 
 --node-binding required refuses to exchange a pod's token for any other node than the pod's own,
 ifPresent checks nodes when both sides name one, off does not check. The default requires it
@@ -119,8 +125,16 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
 			if err != nil {
 				return err
 			}
+			e, public, err := a.enrol(from.enrol, from.kube, in.Name, in.OperatorNamespace)
+			if err != nil {
+				return err
+			}
+			in.EnrolmentKey = public
 			made, err := setup.RegisterCluster(cmd.Context(), c, in)
 			if err != nil {
+				return errors.Join(err, e.giveUp())
+			}
+			if err := a.keep(cmd.Context(), e, made.Cluster.Arn, made.Cluster.UID); err != nil {
 				return err
 			}
 			x := a.registered(made, &in)
@@ -131,6 +145,8 @@ of tokens that name their node (Kubernetes 1.30 on), and is ifPresent for others
 	f.StringVar(&in.Issuer, "issuer", "", "issuer `URL` of the cluster's service account tokens")
 	f.StringVar(&from.jwks, "jwks", "", "`file` of the cluster's public keys, a JSON Web Key Set; - is standard input")
 	from.kube.add(cmd)
+	from.enrol.add(cmd)
+	f.BoolVar(&from.enrol.none, "no-enrolment", false, "make no enrolment key for the operator")
 	f.BoolVar(&in.Connect, "connect", false, "have the cluster bring its keys with an activation code; --issuer lets it name no other")
 	f.StringVar(&from.codeFile, "code-file", "", "`file` to make for the activation code of --connect; NAME-activation-code without it")
 	f.BoolVar(&in.Discover, "discover", false, "fetch the keys from the issuer, and again when a new one appears")
@@ -235,12 +251,15 @@ func (a *app) updateCluster() *cobra.Command {
 	var jwks, binding, version, endpoint, ca string
 	var discover, fetch, keepOld bool
 	var passRoles []string
+	var enrol newEnrolment
 	cmd := &cobra.Command{
 		Use:   "cluster NAME",
 		Short: "Change a cluster's keys and settings",
 		Long: `Change a cluster's keys and settings. What no flag names stays as it is. --jwks replaces all keys at
 once, so that tokens of a stolen key are good no more; with --keep-old-keys the old ones are good until
 their tokens have expired. --fetch-keys fetches them from the issuer now.
+--new-enrolment-key makes another key pair for the cluster's operator and ends the one before, as after a theft;
+its private half goes where podid register cluster puts it. --no-enrolment-key ends the one there is.
 --operator-pass-role replaces the roles that the cluster's operator may give pods; '' takes the right away.`,
 		Example: `  kubectl get --raw /openid/v1/jwks | podid update cluster my-cluster --jwks -
   podid update cluster my-cluster --node-binding off
@@ -268,8 +287,9 @@ their tokens have expired. --fetch-keys fetches them from the issuer now.
 				}
 			}
 			nothing := in.JWKS == nil && !fetch && in.NodeBinding == nil && in.Version == nil && in.Endpoint == nil && in.CertificateAuthority == nil && in.Discover == nil
+			nothing = nothing && !enrol.wanted()
 			if nothing && !f.Changed("operator-pass-role") {
-				return usagef("say what to change: --jwks, --fetch-keys, --discover, --node-binding, --kubernetes-version, --endpoint, --ca or --operator-pass-role")
+				return usagef("say what to change: --jwks, --fetch-keys, --discover, --node-binding, --kubernetes-version, --endpoint, --ca, --new-enrolment-key, --no-enrolment-key or --operator-pass-role")
 			}
 			c, err := a.clients(cmd.Context())
 			if err != nil {
@@ -280,7 +300,7 @@ their tokens have expired. --fetch-keys fetches them from the issuer now.
 					return err
 				}
 			}
-			out, err := c.Podid.UpdateCluster(cmd.Context(), args[0], in)
+			out, err := a.updateEnrolled(cmd.Context(), c, args[0], &in, &enrol)
 			if err != nil {
 				return err
 			}
@@ -298,6 +318,7 @@ their tokens have expired. --fetch-keys fetches them from the issuer now.
 	f.StringVar(&endpoint, "endpoint", "", "`URL` of the cluster's API server")
 	f.StringVar(&ca, "ca", "", "`file` of the API server's CA certificate")
 	f.StringVar(&version, "kubernetes-version", "", "Kubernetes `version`: 1.34")
+	enrol.add(cmd)
 	f.StringArrayVar(&passRoles, "operator-pass-role", nil, "`ARN` or pattern of roles that the operator may give pods; may be given several times")
 	register(cmd, "node-binding", cobra.FixedCompletions(bindings, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -13,13 +13,20 @@ import (
 type clusterSource struct {
 	jwks, ca, codeFile string
 	kube               kubeFlags
+	enrol              enrolFlags
 }
 
 func (s *clusterSource) check(in *setup.ClusterInput) error {
 	if err := checkPassRoles(in.PassRoles); err != nil {
 		return err
 	}
+	if err := s.enrol.check(s.kube); err != nil {
+		return err
+	}
 	if in.Connect {
+		if s.enrol.file != "" {
+			return usagef("--enrolment-file belongs to podid activate cluster: with --connect the cluster's side makes the key")
+		}
 		if s.jwks != "" || s.ca != "" || s.kube.given() || in.Discover || in.Endpoint != "" || in.Version != "" {
 			return usagef("with --connect the cluster brings keys, version, endpoint and CA by itself: give none of them")
 		}

@@ -123,8 +123,12 @@ type told struct {
 	jwks                          json.RawMessage
 }
 
+func (a *app) kube(k kubeFlags) (*kubeclient.Client, error) {
+	return kubeclient.Load(kubeclient.Options{Kubeconfig: k.file, Context: k.context, Environ: a.environ, Stdin: a.In, Stderr: a.Err, Now: a.now})
+}
+
 func (a *app) ask(ctx context.Context, k kubeFlags) (*told, error) {
-	c, err := kubeclient.Load(kubeclient.Options{Kubeconfig: k.file, Context: k.context, Environ: a.environ, Stdin: a.In, Stderr: a.Err, Now: a.now})
+	c, err := a.kube(k)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +165,8 @@ type activateFlags struct {
 	clients.ActivateInput
 	codeFile, jwks, ca string
 	kube               kubeFlags
+	enrol              enrolFlags
+	namespace          string // of the operator
 }
 
 func (a *app) activateCluster() *cobra.Command {
@@ -174,7 +180,10 @@ the control plane. A code is good once, and for three days.
 
 Issuer and keys come from the API server, by a kubeconfig whose user may read them (ClusterRole
 system:service-account-issuer-discovery), or from --issuer and --jwks. With a kubeconfig the
-version, endpoint and CA for DescribeCluster come from there too, unless flags name others.`,
+version, endpoint and CA for DescribeCluster come from there too, unless flags name others.
+
+With a kubeconfig, or --enrolment-file, the enrolment key of the operator is made too, with which it
+brings the cluster's keys whenever they change: podid register cluster tells of it.`,
 		Example: `  podid activate cluster my-cluster --code-file my-cluster-activation-code --kubeconfig ~/.kube/config
 
   kubectl get --raw /openid/v1/jwks > jwks.json
@@ -192,9 +201,17 @@ version, endpoint and CA for DescribeCluster come from there too, unless flags n
 			if err != nil {
 				return err
 			}
+			e, public, err := a.enrol(in.enrol, in.kube, args[0], in.namespace)
+			if err != nil {
+				return err
+			}
+			in.EnrolmentKey = public
 			out, err := p.Activate(cmd.Context(), args[0], in.ActivateInput)
 			if err != nil {
-				return activationFailure(err)
+				return errors.Join(activationFailure(err), e.giveUp())
+			}
+			if err := a.keep(cmd.Context(), e, out.Arn, out.UID); err != nil {
+				return err
 			}
 			return a.activated(out, p.Endpoint)
 		},
@@ -204,6 +221,9 @@ version, endpoint and CA for DescribeCluster come from there too, unless flags n
 	f.StringVar(&in.Issuer, "issuer", "", "issuer `URL` of the cluster's service account tokens")
 	f.StringVar(&in.jwks, "jwks", "", "`file` of the cluster's public keys, a JSON Web Key Set")
 	in.kube.add(cmd)
+	in.enrol.add(cmd)
+	f.BoolVar(&in.enrol.none, "no-enrolment", false, "make no enrolment key for the operator")
+	f.StringVar(&in.namespace, "operator-namespace", setup.OperatorNamespace, "`namespace` of the operator")
 	f.StringVar(&in.Endpoint, "endpoint", "", "`URL` of the cluster's API server, for DescribeCluster")
 	f.StringVar(&in.ca, "ca", "", "`file` of the API server's CA certificate, for DescribeCluster")
 	f.StringVar(&in.Version, "kubernetes-version", "", "Kubernetes `version`, for DescribeCluster: 1.34")
@@ -223,6 +243,9 @@ func (in *activateFlags) check() error {
 		if err := missing("issuer", in.Issuer, "jwks", in.jwks); err != nil {
 			return err
 		}
+	}
+	if err := in.enrol.check(in.kube); err != nil {
+		return err
 	}
 	if in.jwks == "-" && in.codeFile == "-" {
 		return usagef("--jwks and --code-file cannot both be standard input")

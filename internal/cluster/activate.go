@@ -42,6 +42,11 @@ type ActivateInput struct {
 	Version  string // Kubernetes "1.34", optional
 	Endpoint string // API server's https URL, optional
 	CA       string // base64 of PEM certificates, optional
+	// Enrolment is the public half of the key that the operator brings keys with
+	// from now on, a JWK; optional.
+	Enrolment []byte
+
+	enrolment *Enrolment
 }
 
 // Activate gives the cluster its issuer and keys. From names the source of the
@@ -59,7 +64,7 @@ func (a *Activator) Activate(ctx context.Context, from netip.Addr, in ActivateIn
 	if err := c.Activation.usable(a.now()); err != nil {
 		return c, err
 	}
-	keys, err := in.check(c)
+	keys, err := in.check(c, a.now().UTC().Truncate(time.Millisecond))
 	if err != nil {
 		return c, err
 	}
@@ -111,7 +116,7 @@ func (a *Activator) proven(r store.Reader, in *ActivateInput) (*Cluster, bool) {
 }
 
 // check judges what the cluster says of itself, and returns its keys.
-func (in *ActivateInput) check(c *Cluster) (*jwt.KeySet, error) {
+func (in *ActivateInput) check(c *Cluster, now time.Time) (*jwt.KeySet, error) {
 	if err := checkURL("issuer", in.Issuer); err != nil {
 		return nil, err
 	}
@@ -126,6 +131,11 @@ func (in *ActivateInput) check(c *Cluster) (*jwt.KeySet, error) {
 	}
 	var set *jwt.KeySet
 	var err error
+	if in.Enrolment != nil {
+		if in.enrolment, err = newEnrolment(in.Enrolment, now); err != nil {
+			return nil, err
+		}
+	}
 	in.JWKS, set, err = checkKeySet(in.JWKS)
 	return set, err
 }
@@ -150,6 +160,7 @@ func (a *Activator) activate(tx *store.Tx, s store.Scope, in *ActivateInput, key
 	n, used := *c, *c.Activation
 	used.Used = now
 	n.Activation, n.Modified, n.Issuer, n.JWKS = &used, now, in.Issuer, bytes.Clone(in.JWKS)
+	n.Enrolment = in.enrolment
 	for _, f := range []struct {
 		to   *string
 		from string

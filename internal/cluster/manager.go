@@ -70,6 +70,7 @@ type RegisterInput struct {
 	Endpoint    string      // API server's https URL, optional
 	CA          string      // base64 of PEM certificates, optional
 	Tags        map[string]string
+	Enrolment   []byte // public half of the key that the operator brings keys with, a JWK; optional
 }
 
 // UpdateInput is what may change of a cluster; nil leaves a setting as it is,
@@ -86,6 +87,8 @@ type UpdateInput struct {
 	Version     *string
 	Endpoint    *string
 	CA          *string
+	Enrolment   []byte // replaces the enrolment key: a JWK
+	NoEnrolment bool   // takes the enrolment key away
 }
 
 // ListInput is a page of the names of clusters.
@@ -183,10 +186,16 @@ func (m *Manager) Register(ctx context.Context, caller iam.Caller, in RegisterIn
 		return nil, err
 	}
 	now := m.Now().UTC().Truncate(time.Millisecond)
+	var enrolment *Enrolment
+	if in.Enrolment != nil {
+		if enrolment, err = newEnrolment(in.Enrolment, now); err != nil {
+			return nil, err
+		}
+	}
 	c := &Cluster{
 		UID: uid, Partition: m.Partition, Account: m.Account, Region: m.Region, Name: in.Name,
 		Issuer: in.Issuer, JWKS: keys, Discover: in.Discover, NodeBinding: in.NodeBinding,
-		Version: in.Version, Endpoint: in.Endpoint, CA: in.CA, Tags: maps.Clone(in.Tags), Created: now, Modified: now,
+		Version: in.Version, Endpoint: in.Endpoint, CA: in.CA, Tags: maps.Clone(in.Tags), Created: now, Modified: now, Enrolment: enrolment,
 	}
 	err = Update(ctx, m.Store, "register cluster", func(tx *store.Tx) error {
 		if _, ok := Clusters.Get(tx, m.Scope(), in.Name); ok {
@@ -261,7 +270,7 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 	if was == nil {
 		return nil, Unknown(in.Name)
 	}
-	if in.Issuer != nil || in.JWKS != nil || in.FetchKeys || in.Discover != nil {
+	if in.Issuer != nil || in.JWKS != nil || in.FetchKeys || in.Discover != nil || in.Enrolment != nil {
 		if err := was.CheckActive(); err != nil {
 			return nil, err // its keys come with its activation
 		}
@@ -276,7 +285,16 @@ func (m *Manager) Update(ctx context.Context, caller iam.Caller, in UpdateInput)
 			return nil, err
 		}
 	}
+	var enrolment *Enrolment
+	if in.Enrolment != nil {
+		if enrolment, err = newEnrolment(in.Enrolment, m.Now().UTC().Truncate(time.Millisecond)); err != nil {
+			return nil, err
+		}
+	}
 	return m.change(ctx, in.Name, was, func(c *Cluster) error {
+		if enrolment != nil || in.NoEnrolment {
+			c.Enrolment = enrolment
+		}
 		in.apply(c, keys, m.Now().UTC().Truncate(time.Millisecond), m.TokenLife)
 		return nil
 	})

@@ -6,7 +6,8 @@
 // identified by account, region and name for people and by its unique id for
 // everything that outlives a request; an issuer URL identifies nothing. Every
 // verb takes the caller and asks the Authorizer itself; a PENDING cluster's
-// activation asks for its code instead. It refuses weak or private keys, and
+// activation asks for its code instead, and what brings a cluster's keys for
+// the cluster's enrolment key. It refuses weak or private keys, and
 // registers no name twice.
 package cluster
 
@@ -50,6 +51,7 @@ type Cluster struct {
 	Modified    time.Time         `cbor:"15,keyasint"`
 	Activation  *Activation       `cbor:"16,keyasint,omitempty"` // of a cluster that was registered without keys
 	Retired     []RetiredKey      `cbor:"17,keyasint,omitempty"` // keys that sign no more and are still accepted; see AcceptedKeys
+	Enrolment   *Enrolment        `cbor:"18,keyasint,omitempty"` // nil: no operator brings keys
 }
 
 // ARN is the cluster's ARN.

@@ -57,11 +57,14 @@ func (in *RegisterInput) validate() error {
 }
 
 func (in *UpdateInput) validate() error {
-	if in.Issuer == nil && in.JWKS == nil && !in.FetchKeys && in.Discover == nil && in.NodeBinding == nil && in.Version == nil && in.Endpoint == nil && in.CA == nil {
+	if in.Issuer == nil && in.JWKS == nil && !in.FetchKeys && in.Discover == nil && in.NodeBinding == nil && in.Version == nil && in.Endpoint == nil && in.CA == nil && in.Enrolment == nil && !in.NoEnrolment {
 		return fault.New(fault.InvalidRequest, "The update changes nothing.").WithReason("no-change")
 	}
 	if in.JWKS != nil && in.FetchKeys {
 		return fault.New(fault.InvalidRequest, "Give jwks or fetchKeys, not both.").WithReason("keys-twice")
+	}
+	if in.Enrolment != nil && in.NoEnrolment {
+		return fault.New(fault.InvalidRequest, "Give enrolmentKey or noEnrolmentKey, not both.").WithReason("enrolment-twice")
 	}
 	if in.KeepOld && in.JWKS == nil {
 		return fault.New(fault.InvalidRequest, "keepOldKeys belongs to jwks: give the new keys.").WithReason("keys-missing")

@@ -73,6 +73,7 @@ func actionsDocument() string {
 	}
 	b.WriteString("\nCreateToken is served by `podid dev` only, which holds its clusters' issuer keys.\n")
 	b.WriteString("`POST /podid/v1/clusters/{name}/activation` (ActivateCluster) needs no action: the activation code proves the caller. ")
+	b.WriteString("`PUT /podid/v1/clusters/{name}/keys` (PutClusterKeys) neither: the cluster's enrolment key does. ")
 	b.WriteString("`POST /podid/v1/clusters/{name}/token-review` (ReviewToken) neither: the API server's bearer token does.\n")
 	b.WriteString("\n## Query (`POST /`)\n\n| service | operation | action | on |\n|---|---|---|---|\n")
 	for _, s := range services {

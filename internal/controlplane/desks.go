@@ -15,6 +15,7 @@ import (
 	"podid/internal/arn"
 	"podid/internal/cluster"
 	"podid/internal/fault"
+	"podid/internal/satoken"
 	"podid/internal/store"
 )
 
@@ -34,6 +35,7 @@ type desks struct {
 	make    func(*account.Account) (*services, error)
 	reviews *podidapi.TokenReview // nil: off
 	joins   *podidapi.Activation
+	keys    *podidapi.Keys
 
 	mu   sync.RWMutex
 	made map[string]*desk
@@ -62,6 +64,8 @@ func (cp *ControlPlane) newDesks(common *shared) (*desks, error) {
 	}
 	d.reviews = cp.tokenReview(common)
 	d.joins = podidapi.NewActivation(common.gate, cluster.NewActivator(cp.db, cp.cfg.Now, cp.account.Region))
+	s := cp.cfg.Settings
+	d.keys = podidapi.NewKeys(common.gate, cluster.NewKeyKeeper(cp.db, cp.cfg.Now, cp.account.Region, s.ClockSkew, s.TokenMaxLife+satoken.DefaultLeeway))
 	d.nowhere, err = d.open(empty)
 	return d, err
 }

@@ -229,6 +229,8 @@ func (d *desks) handler() http.Handler {
 			d.reviews.ServeHTTP(w, r)
 		case d.joins.Handles(r):
 			d.joins.ServeHTTP(w, r)
+		case d.keys.Handles(r):
+			d.keys.ServeHTTP(w, r)
 		case d.first.tokenKeys.Handles(r.URL.Path):
 			d.first.tokenKeys.ServeHTTP(w, r)
 		default:

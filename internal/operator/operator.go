@@ -42,6 +42,8 @@ type Config struct {
 	LeaderElection bool   // controllers run on one replica only
 	IdentitiesFile string // for AWS' own webhook; "" for none
 
+	EnrolmentKeyFile string // with which the cluster's keys are brought; "": others bring them
+
 	Injection Injection
 	Objects   Objects
 
@@ -111,6 +113,7 @@ func parts() []part {
 		{"the webhook", addInjection},
 		{"podid.dev's objects", addObjects},
 		{"the search for pods that were not injected", addMissedPods},
+		{"the upkeep of keys", addKeys},
 	}
 }
 

@@ -38,8 +38,8 @@ func newActivation(c *cluster.Cluster) *activationJSON {
 
 // connect registers a cluster that brings issuer and keys by itself.
 func (a *API) connect(ctx context.Context, c *call.Call, in *registerInput) (any, error) {
-	if len(in.JWKS) > 0 || in.Discover || in.Version != "" || in.Endpoint != "" || in.CertificateAuthority != "" {
-		return nil, fault.New(fault.InvalidRequest, "With connect the cluster brings its keys, version, endpoint and authority by itself: give none of them.").WithReason("connect-form")
+	if len(in.EnrolmentKey) > 0 || len(in.JWKS) > 0 || in.Discover || in.Version != "" || in.Endpoint != "" || in.CertificateAuthority != "" {
+		return nil, fault.New(fault.InvalidRequest, "With connect the cluster brings its keys, version, endpoint, authority and enrolment key by itself: give none of them.").WithReason("connect-form")
 	}
 	made, err := a.Clusters.Connect(ctx, c.Caller, cluster.ConnectInput{
 		Name: in.Name, Issuer: in.Issuer, NodeBinding: cluster.NodeBinding(in.NodeBinding), Tags: in.Tags, Token: in.ClientRequestToken,
@@ -104,6 +104,7 @@ type activateInput struct {
 	Version              string          `json:"version,omitempty"`
 	Endpoint             string          `json:"endpoint,omitempty"`
 	CertificateAuthority string          `json:"certificateAuthority,omitempty"` // base64 of PEM
+	EnrolmentKey         json.RawMessage `json:"enrolmentKey,omitempty"`         // public, a JWK
 }
 
 // activatedJSON is what the cluster's side has to know to go on.
@@ -128,7 +129,7 @@ func (a *Activation) activate(ctx context.Context, c *call.Call) (any, error) {
 	}
 	in.Name = clusterOfPath(c.HTTP, activationAfter)
 	audited := in
-	audited.JWKS = nil // it may hold private keys by mistake: what was stored is in the answer
+	audited.JWKS, audited.EnrolmentKey = nil, nil // it may hold private keys by mistake: what was stored is in the answer
 	if audited.Code != "" {
 		audited.Code = audit.Hidden
 	}
@@ -138,6 +139,7 @@ func (a *Activation) activate(ctx context.Context, c *call.Call) (any, error) {
 	}
 	out, err := a.verb.Activate(ctx, reqctx.From(ctx).SourceIP, cluster.ActivateInput{
 		Name: in.Name, Code: secret.New(in.Code), Issuer: in.Issuer, JWKS: in.JWKS, Version: in.Version, Endpoint: in.Endpoint, CA: in.CertificateAuthority,
+		Enrolment: in.EnrolmentKey,
 	})
 	if out != nil {
 		c.Event.RecipientAccountID = out.Account

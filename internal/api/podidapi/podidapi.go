@@ -88,6 +88,7 @@ type registerInput struct {
 	Endpoint             string            `json:"endpoint,omitempty"`
 	CertificateAuthority string            `json:"certificateAuthority,omitempty"` // base64 of PEM
 	Tags                 map[string]string `json:"tags,omitempty"`
+	EnrolmentKey         json.RawMessage   `json:"enrolmentKey,omitempty"` // public, a JWK
 }
 
 // updateInput is the body of UpdateCluster; absent members change nothing.
@@ -102,6 +103,8 @@ type updateInput struct {
 	Version              *string         `json:"version,omitempty"`
 	Endpoint             *string         `json:"endpoint,omitempty"`
 	CertificateAuthority *string         `json:"certificateAuthority,omitempty"`
+	EnrolmentKey         json.RawMessage `json:"enrolmentKey,omitempty"`   // public, a JWK
+	NoEnrolmentKey       bool            `json:"noEnrolmentKey,omitempty"` // takes it away
 }
 
 // clusterJSON is a cluster with all that podid knows of it.
@@ -116,6 +119,7 @@ type clusterJSON struct {
 	KeyIDs               []string          `json:"keyIds"`
 	JWKS                 json.RawMessage   `json:"jwks"` // retired keys too
 	RetiredKeys          []retiredKeyJSON  `json:"retiredKeys,omitempty"`
+	EnrolmentKeyID       string            `json:"enrolmentKeyId,omitempty"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
 	Version              string            `json:"version,omitempty"`
@@ -141,6 +145,13 @@ func newRetired(c *cluster.Cluster) []retiredKeyJSON {
 	return out
 }
 
+func enrolmentID(c *cluster.Cluster) string {
+	if c.Enrolment == nil {
+		return ""
+	}
+	return c.Enrolment.ID
+}
+
 type clusterOutput struct {
 	Cluster clusterJSON `json:"cluster"`
 }
@@ -152,7 +163,7 @@ func newCluster(c *cluster.Cluster) clusterOutput {
 	}
 	return clusterOutput{clusterJSON{
 		Name: c.Name, Arn: c.ARN(), Status: statusOf(c), Activation: newActivation(c),
-		UID: c.UID, ProviderArn: c.ProviderARN(), Issuer: c.Issuer, KeyIDs: append([]string{}, c.KeyIDs()...), JWKS: c.AcceptedKeys(time.Time{}), RetiredKeys: newRetired(c),
+		UID: c.UID, ProviderArn: c.ProviderARN(), Issuer: c.Issuer, KeyIDs: append([]string{}, c.KeyIDs()...), JWKS: c.AcceptedKeys(time.Time{}), RetiredKeys: newRetired(c), EnrolmentKeyID: enrolmentID(c),
 		Discover: c.Discover, NodeBinding: string(c.NodeBinding), Version: c.Version, Endpoint: c.Endpoint, CertificateAuthority: c.CA,
 		Tags: tags, CreatedAt: restjson.Time(c.Created), ModifiedAt: restjson.Time(c.Modified),
 	}}
@@ -180,14 +191,14 @@ func (a *API) register(ctx context.Context, c *call.Call) (any, error) {
 		return nil, err
 	}
 	audited := in
-	audited.JWKS = nil // it may hold private keys by mistake: what was stored is in the answer
+	audited.JWKS, audited.EnrolmentKey = nil, nil // they may hold private keys by mistake: what was stored is in the answer
 	c.Event.RequestParameters = audited
 	if in.Connect {
 		return a.connect(ctx, c, &in)
 	}
 	out, err := a.Clusters.Register(ctx, c.Caller, cluster.RegisterInput{
 		Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, Discover: in.Discover, NodeBinding: cluster.NodeBinding(in.NodeBinding),
-		Version: in.Version, Endpoint: in.Endpoint, CA: in.CertificateAuthority, Tags: in.Tags,
+		Version: in.Version, Endpoint: in.Endpoint, CA: in.CertificateAuthority, Tags: in.Tags, Enrolment: in.EnrolmentKey,
 	})
 	return changed(c, out, err)
 }
@@ -199,11 +210,12 @@ func (a *API) update(ctx context.Context, c *call.Call) (any, error) {
 	}
 	in.Name = c.HTTP.PathValue("name")
 	audited := in
-	audited.JWKS = nil
+	audited.JWKS, audited.EnrolmentKey = nil, nil
 	c.Event.RequestParameters = audited
 	out, err := a.Clusters.Update(ctx, c.Caller, cluster.UpdateInput{
 		Name: in.Name, Issuer: in.Issuer, JWKS: in.JWKS, KeepOld: in.KeepOldKeys, FetchKeys: in.FetchKeys, Discover: in.Discover,
 		NodeBinding: (*cluster.NodeBinding)(in.NodeBinding), Version: in.Version, Endpoint: in.Endpoint, CA: in.CertificateAuthority,
+		Enrolment: in.EnrolmentKey, NoEnrolment: in.NoEnrolmentKey,
 	})
 	return changed(c, out, err)
 }

@@ -30,6 +30,7 @@ type ActivateInput struct {
 	Version              string          `json:"version,omitempty"`
 	Endpoint             string          `json:"endpoint,omitempty"`
 	CertificateAuthority string          `json:"certificateAuthority,omitempty"` // base64 of PEM
+	EnrolmentKey         json.RawMessage `json:"enrolmentKey,omitempty"`         // public half, a JWK
 }
 
 // Activate makes a PENDING cluster ACTIVE. It needs no credentials. It refuses

@@ -67,6 +67,7 @@ type RegisterInput struct {
 	Endpoint             string            `json:"endpoint,omitempty"`
 	CertificateAuthority string            `json:"certificateAuthority,omitempty"` // base64 of PEM
 	Tags                 map[string]string `json:"tags,omitempty"`
+	EnrolmentKey         json.RawMessage   `json:"enrolmentKey,omitempty"` // public half, a JWK
 }
 
 // UpdateInput is the body of UpdateCluster; what is nil stays as it is.
@@ -79,6 +80,8 @@ type UpdateInput struct {
 	Version              *string         `json:"version,omitempty"`
 	Endpoint             *string         `json:"endpoint,omitempty"`
 	CertificateAuthority *string         `json:"certificateAuthority,omitempty"`
+	EnrolmentKey         json.RawMessage `json:"enrolmentKey,omitempty"`   // public half, a JWK
+	NoEnrolmentKey       bool            `json:"noEnrolmentKey,omitempty"` // takes it away
 }
 
 // Cluster is a registered cluster with all that podid knows of it.
@@ -93,6 +96,7 @@ type Cluster struct {
 	KeyIDs               []string          `json:"keyIds"`
 	JWKS                 json.RawMessage   `json:"jwks"` // retired keys too
 	RetiredKeys          []RetiredKey      `json:"retiredKeys,omitempty"`
+	EnrolmentKeyID       string            `json:"enrolmentKeyId,omitempty"`
 	Discover             bool              `json:"discover"`
 	NodeBinding          string            `json:"nodeBinding"`
 	Version              string            `json:"version,omitempty"`

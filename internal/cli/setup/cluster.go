@@ -41,6 +41,7 @@ type ClusterInput struct {
 	Endpoint     string
 	CA           string // base64 of PEM
 	Tags         map[string]string
+	EnrolmentKey json.RawMessage // public half, a JWK; nil for none
 
 	NoNodeRole          bool
 	AgentNamespace      string // AgentNamespace by default
@@ -90,7 +91,7 @@ func RegisterCluster(ctx context.Context, c *clients.Clients, in ClusterInput) (
 		var err error
 		out.Cluster, err = c.Podid.RegisterCluster(ctx, clients.RegisterInput{
 			Name: in.Name, Connect: in.Connect, Issuer: in.Issuer, JWKS: in.JWKS, Discover: in.Discover, NodeBinding: in.NodeBinding, Version: in.Version,
-			Endpoint: in.Endpoint, CertificateAuthority: in.CA, Tags: in.Tags,
+			Endpoint: in.Endpoint, CertificateAuthority: in.CA, Tags: in.Tags, EnrolmentKey: in.EnrolmentKey,
 		})
 		return err
 	}, func(ctx context.Context) error {
