@@ -71,7 +71,9 @@ clean: ## Remove what the other targets build
 test: ## Run the tests (RACE=1: with the race detector, needs gcc; TEST=./internal/arn: one package)
 	CGO_ENABLED=$(if $(RACE),1,0) go test $(if $(RACE),-race) -timeout 15m $(TESTFLAGS) $(TEST)
 
-test-chart: ## Test the chart, the static manifest and the builder of images (UPDATE=1: write the golden renders anew)
+test-chart: ## Test the chart, the static manifests and the builder of images (UPDATE=1: write the golden renders anew)
+	go -C test/chart mod tidy -diff
+	go -C tools/images mod tidy -diff
 	CGO_ENABLED=0 go -C test/chart test -trimpath -timeout 10m ./... $(if $(UPDATE),-update)
 	CGO_ENABLED=0 go -C tools/images test -trimpath -timeout 10m ./...
 

@@ -8,7 +8,10 @@
 package chart
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,6 +24,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -81,6 +85,56 @@ func install(t *testing.T) {
 	for _, file := range []string{"podid.yaml", "podid-uninstall.yaml"} {
 		if err := server.ApplyFile(t.Context(), filepath.Join(manifests, file)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestPodSecurity holds which level each pod of the default set needs: restricted, but for the agent.
+func TestPodSecurity(t *testing.T) {
+	restricted := server.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+	baseline := server.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "baseline"})
+	privileged := server.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "privileged"})
+	for name, pod := range templates(t, read(t, golden+"/default.yaml")) {
+		for _, tc := range []struct {
+			namespace string
+			accepted  bool
+		}{{restricted, name != "DaemonSet/podid-agent"}, {baseline, name != "DaemonSet/podid-agent"}, {privileged, true}} {
+			t.Run(name+" in "+tc.namespace, func(t *testing.T) {
+				p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "p-", Namespace: tc.namespace, Labels: pod.Labels}, Spec: *pod.Spec.DeepCopy()}
+				p.Spec.ServiceAccountName = "default"
+				_, err := server.Client.CoreV1().Pods(tc.namespace).Create(t.Context(), p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+				if (err == nil) != tc.accepted {
+					t.Errorf("error %v, accepted should be %v", err, tc.accepted)
+				}
+			})
+		}
+	}
+}
+
+// templates are the pods that a stream of objects asks for.
+func templates(t *testing.T, stream []byte) map[string]corev1.PodTemplateSpec {
+	t.Helper()
+	out := map[string]corev1.PodTemplateSpec{}
+	for dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(stream), 4096); ; {
+		var o struct {
+			Kind     string
+			Metadata metav1.ObjectMeta
+			Spec     struct{ Template *corev1.PodTemplateSpec }
+		}
+		switch err := dec.Decode(&o); {
+		case errors.Is(err, io.EOF):
+			if len(out) != 4 {
+				t.Fatalf("%d pod templates, want those of control plane, operator, agent and uninstall", len(out))
+			}
+			return out
+		case err != nil:
+			t.Fatal(err)
+		}
+		if o.Spec.Template != nil {
+			if o.Kind == "StatefulSet" { // its volume comes from the claim's template
+				o.Spec.Template.Spec.Volumes = append(o.Spec.Template.Spec.Volumes, corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+			}
+			out[o.Kind+"/"+o.Metadata.Name] = *o.Spec.Template
 		}
 	}
 }
