@@ -50,6 +50,7 @@ type options struct {
 	nodeRole, nodeTokenFile string
 	nodeName                string
 	setUpLink               bool
+	handoverDir, stateDir   string
 	tokens                  tokenOptions
 	kube                    kubernetesOptions
 	sharedFile              string
@@ -106,6 +107,8 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.DurationVar(&o.wait, "wait-timeout", credcache.DefaultWaitTimeout, "time a pod waits for EKS Auth; the tries go on, for the pod's next request")
 	f.IntVar(&o.attempts, "max-attempts", eksauthclient.DefaultMaxAttempts, "tries at EKS Auth: of one that cannot be reached, or of several endpoints")
 	f.BoolVar(&o.setUpLink, "set-up-link", false, "do what initialize does first, and again when an address vanishes")
+	f.StringVar(&o.handoverDir, "handover-dir", "", "folder of root alone, the same for all agents of the node (/run/podid/agent), in which one process hands sockets and cache to the next, so that an upgrade refuses no request")
+	f.StringVar(&o.stateDir, "state-dir", "", "folder on memory (an emptyDir of medium Memory) that keeps the cache over a restart of the container, sealed with a key in --handover-dir")
 	o.tokens.register(f, described)
 	o.kube.register(f)
 }
@@ -205,7 +208,7 @@ func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Conf
 		MetricsAddress: net.JoinHostPort(strings.Trim(o.metricsAddress, "[]"), port(o.metricsPort)),
 		MaxCacheSize:   offIfZero(o.cacheSize), MaxCacheBytes: o.cacheBytes, Retention: offIfZero(o.retention), RenewFloor: o.renewFloor, RefreshQPS: o.qps,
 		RequestRate: offIfZero(o.requestRate), RequestBurst: o.burst,
-		Tokens: tokens, Kubernetes: kubernetes, FollowAssociations: follow, Log: log, Version: version,
+		Tokens: tokens, HandoverDir: o.handoverDir, StateDir: o.stateDir, Kubernetes: kubernetes, FollowAssociations: follow, Log: log, Version: version,
 	}
 	for _, host := range o.bindHosts {
 		cfg.BindAddresses = append(cfg.BindAddresses, net.JoinHostPort(strings.Trim(host, "[]"), port(o.port)))

@@ -22,8 +22,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"podid/internal/agent/assocfeed"
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/handover"
 	"podid/internal/agent/podtoken"
 )
 
@@ -39,7 +41,10 @@ type Agent struct {
 	doors   []*door
 	// followers learn elsewhere what the cache has to know.
 	followers  []follower
-	identified atomic.Bool // the agent has had credentials of its own
+	feed       *assocfeed.Follower // nil: not followed
+	saved      *handover.State     // nil: nothing is kept over a restart
+	succeeded  atomic.Bool         // another process serves instead
+	identified atomic.Bool         // the agent has had credentials of its own
 	started    atomic.Bool
 	ready      chan struct{}
 
@@ -110,6 +115,11 @@ func New(cfg Config) (*Agent, error) {
 	a.probe = newProbe(a.Addrs, witness, m.upstreamDown)
 	a.conns = newConnections(maxConnections, maxSourceConnections)
 	a.addDoors()
+	if cfg.StateDir != "" {
+		if a.saved, err = handover.OpenState(cfg.StateDir, cfg.HandoverDir); err != nil {
+			return nil, fmt.Errorf("agent configuration: %w", err)
+		}
+	}
 	if err := a.addFollowers(); err != nil {
 		return nil, fmt.Errorf("agent configuration: %w", err)
 	}
@@ -156,7 +166,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	if !a.started.CompareAndSwap(false, true) {
 		return errors.New("agent has been run before")
 	}
-	if err := a.open(ctx); err != nil {
+	sockets, tie := a.inherit(ctx)
+	if tie != nil {
+		// Whoever stands by serves again as soon as this one stops.
+		defer tie.Close() //nolint:errcheck // nothing is written to it any more
+		defer context.AfterFunc(ctx, func() { _ = tie.Close() })()
+	}
+	if err := a.open(ctx, sockets); err != nil {
 		return err
 	}
 	close(a.ready)
@@ -172,8 +188,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error {
 		defer stopCache()
 		defer a.closeDoors()
-		return a.serve(failed)
+		return a.work(failed)
 	})
+	if tie != nil {
+		if err := tie.Taken(); err != nil {
+			a.cfg.Log.WarnContext(ctx, "tell the process before that it is done", slog.String("err", err.Error()))
+		}
+	}
 	return group.Wait()
 }
 

@@ -86,6 +86,10 @@ type Config struct {
 	// ProbeAddress serves /healthz and /readyz, MetricsAddress these and /metrics; empty means none.
 	ProbeAddress, MetricsAddress string
 
+	// HandoverDir is a folder of this user alone, in which one process finds the next to hand sockets and cache over; empty:
+	// none is. StateDir, on memory, keeps the cache over a restart, sealed with a key in HandoverDir; empty: nothing is kept.
+	HandoverDir, StateDir string
+
 	// MaxCacheSize is the number of pods whose credentials are cached and MaxCacheBytes what they may take; Retention,
 	// RenewFloor and RefreshQPS are described in credcache.Config. A negative size or retention switches the cache off.
 	MaxCacheSize          int
@@ -165,6 +169,9 @@ func (cfg *Config) validate() error {
 		if err := checkAddress(address, false); err != nil {
 			problems = append(problems, fmt.Errorf("%s address %q: %w", name, address, err))
 		}
+	}
+	if cfg.StateDir != "" && cfg.HandoverDir == "" {
+		problems = append(problems, errors.New("folder of the state: needs one of hand-overs, for the key"))
 	}
 	if cfg.RequestBurst < 0 {
 		problems = append(problems, fmt.Errorf("request burst %d: must not be negative", cfg.RequestBurst))

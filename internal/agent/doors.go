@@ -16,9 +16,10 @@ import (
 const (
 	// bindAgain is how often an address that could not be bound is tried again.
 	bindAgain = 5 * time.Second
-	// lingerTime is how long connections stay open to a process that hands over: a pod whose next request is on one is
-	// answered, and told to open another.
+	// lingerTime is how long silent connections stay open to a process that has handed over, stopLinger to one that stops:
+	// a pod whose next request is on one is answered, and told to open another.
 	lingerTime = 10 * time.Second
+	stopLinger = time.Second
 	lingerStep = 50 * time.Millisecond
 )
 
@@ -33,6 +34,9 @@ type door struct {
 
 func (d *door) credentials() bool { return d.bound == nil }
 
+// name is what the door's socket is called when it is handed over.
+func (d *door) name() string { return d.kind + " " + d.address }
+
 func (a *Agent) addDoors() {
 	for _, address := range a.cfg.BindAddresses {
 		a.doors = append(a.doors, &door{kind: "credentials", address: address, handler: a.handler})
@@ -45,17 +49,25 @@ func (a *Agent) addDoors() {
 	}
 }
 
-// open binds all doors. A credentials address that fails is warned about as long as another one works; probes and
+// open binds all doors whose sockets are not inherited. A credentials address that fails is warned about as long as another one works; probes and
 // metrics are what the node's operator relies on, so theirs must work.
-func (a *Agent) open(ctx context.Context) (err error) {
+func (a *Agent) open(ctx context.Context, inherited map[string]*net.TCPListener) (err error) {
 	defer func() {
+		for _, unused := range inherited {
+			err = errors.Join(err, unused.Close())
+		}
 		if err != nil {
 			a.closeDoors()
 		}
 	}()
 	var refused []error
 	for _, d := range a.doors {
-		err := a.bind(ctx, d)
+		if socket := inherited[d.name()]; socket != nil {
+			delete(inherited, d.name())
+			a.has(d, socket)
+			continue
+		}
+		err := a.bindPatiently(ctx, d)
 		if err != nil && !d.credentials() {
 			return err
 		} else if err != nil {
@@ -138,6 +150,7 @@ func (a *Agent) serveDoor(ctx context.Context, d *door) error {
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
+	a.handler.leaving.Store(true)
 	err = listener.Close()
 	if serr := <-done; !errors.Is(serr, net.ErrClosed) {
 		err = errors.Join(err, serr)
@@ -196,20 +209,19 @@ func (a *Agent) server(handler http.Handler) *http.Server {
 	}
 }
 
-// linger leaves silent connections open for a while where the process hands over; answers on them say that they end.
+// linger leaves silent connections open for a while; answers on them say that they end.
 func (a *Agent) linger(ctx context.Context) {
-	if !a.handler.leaving.Load() {
-		return
+	limit := stopLinger
+	if a.succeeded.Load() {
+		limit = lingerTime
 	}
-	end := time.NewTimer(lingerTime)
-	defer end.Stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	tick := time.NewTicker(lingerStep)
 	defer tick.Stop()
 	for a.conns.count() > 0 {
 		select {
 		case <-tick.C:
-		case <-end.C:
-			return
 		case <-ctx.Done():
 			return
 		}

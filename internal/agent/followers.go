@@ -30,7 +30,7 @@ func (a *Agent) addFollowers() error {
 	}
 	if k := cfg.Kubernetes; k != nil && k.Sign {
 		sign, err := nodesign.New(nodesign.Config{
-			API: k.API, Node: k.Node, State: a.state, Succeeded: a.handler.leaving.Load, Log: cfg.Log, Following: a.metrics.follows("node"), Now: cfg.Now, Rand: cfg.Rand,
+			API: k.API, Node: k.Node, State: a.state, Succeeded: a.succeeded.Load, Log: cfg.Log, Following: a.metrics.follows("node"), Now: cfg.Now, Rand: cfg.Rand,
 		})
 		if err != nil {
 			return err
@@ -49,6 +49,7 @@ func (a *Agent) addFollowers() error {
 		if err != nil {
 			return err
 		}
+		a.feed = feed
 		a.followers = append(a.followers, feed)
 	}
 	return nil

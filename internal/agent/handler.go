@@ -39,7 +39,7 @@ type credentialsHandler struct {
 	json     []string // shared value of Content-Type
 	goodbye  []string // shared value of Connection
 	witness  *witness
-	// leaving: another process takes over, and every answer ends its connection.
+	// leaving: this process stops or another one takes over, and every answer ends its connection.
 	leaving atomic.Bool
 }
 

@@ -145,6 +145,7 @@ type Cache struct {
 
 	mu      sync.Mutex
 	stopped bool
+	resting bool           // another process renews
 	calls   sync.WaitGroup // upstream calls under way; grows only while !stopped
 	flights map[key]*flight
 	waiting int    // requests that wait for a flight

@@ -98,7 +98,7 @@ func (c *Cache) collect() (bool, time.Duration) {
 			c.ready.put(e)
 		}
 	}
-	return c.ready.Len() > 0, wait
+	return c.ready.Len() > 0 && !c.resting, wait
 }
 
 // renewNext starts the most urgent renewal; nil when there is none after all.

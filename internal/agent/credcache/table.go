@@ -39,6 +39,7 @@ type table struct {
 	// live holds the entries with credentials and weak the others, the most recently asked for in front.
 	live, weak       *list.List
 	bytes, weakBytes int64 // weakBytes is part of bytes
+	generation       uint64
 }
 
 func newTable(seed maphash.Seed) table {
@@ -84,6 +85,7 @@ func (t *table) add(k key) *entry {
 
 // count brings the entry's list and size up to date.
 func (t *table) count(e *entry) {
+	t.generation++
 	t.bytes -= e.size
 	if e.weak {
 		t.weakBytes -= e.size
@@ -155,6 +157,7 @@ func (t *table) forgetTokens() {
 
 // remove takes the entry out of the table.
 func (t *table) remove(e *entry) {
+	t.generation++
 	for _, k := range e.known {
 		delete(t.known, t.hash(k.token.Raw))
 	}
