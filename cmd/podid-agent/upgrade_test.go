@@ -251,7 +251,7 @@ func TestUpgrade(t *testing.T) {
 
 	second := n.start()
 	n.until("the first stands by", func() bool { return n.log.count("standing by") == 1 })
-	if err := get("http://127.0.0.1:" + n.probe + "/readyz"); err != nil {
+	if err := get(t.Context(), "http://127.0.0.1:" + n.probe + "/readyz"); err != nil {
 		t.Errorf("probe after the first hand-over: %v", err)
 	}
 	first.end()
@@ -297,7 +297,9 @@ func TestRestart(t *testing.T) {
 	if err := second.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-second.done
+	if err := <-second.done; err == nil {
+		t.Error("ended in an orderly way although it was killed")
+	}
 	third := n.start()
 	if err := c.ask(token); err != nil {
 		t.Errorf("after a kill: %v", err)
@@ -305,8 +307,12 @@ func TestRestart(t *testing.T) {
 	third.end()
 }
 
-func get(url string) error {
-	resp, err := http.Get(url) //nolint:gosec,noctx // a test
+func get(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return err
 	}

@@ -116,8 +116,9 @@ func New(cfg Config) (*Agent, error) {
 	a.conns = newConnections(maxConnections, maxSourceConnections)
 	a.addDoors()
 	if cfg.StateDir != "" {
+		// Refused, and no reason not to serve: what is lost is the cache at a restart.
 		if a.saved, err = handover.OpenState(cfg.StateDir, cfg.HandoverDir); err != nil {
-			return nil, fmt.Errorf("agent configuration: %w", err)
+			cfg.Log.Error("nothing is kept over a restart", slog.String("err", err.Error()))
 		}
 	}
 	if err := a.addFollowers(); err != nil {

@@ -4,8 +4,8 @@
 // Package handover gives a node agent's listening sockets and cache to the process that takes its place, so that an
 // upgrade refuses no request; and keeps the cache over a restart in place.
 //
-// It owns a Unix socket and a folder that only the agent's own user may enter, the messages on it, and a sealed file on
-// memory. It refuses folders of others, peers of another user, messages of another version, and to write credentials
+// It owns a Unix socket and a folder that only the agent's own user may enter, one socket for each network
+// namespace, the messages on it, and a sealed file on memory. It refuses folders of others, peers of another user, messages of another version, and to write credentials
 // anywhere but to memory. In the flow it stands below the agent, which decides what is given and when.
 package handover
 
@@ -32,7 +32,6 @@ const (
 	version = 1
 	// exchangeTime bounds the giving and taking.
 	exchangeTime = 10 * time.Second
-	socketName   = "agent.sock"
 	maxFrame     = 1 << 20
 	maxSockets   = 64
 	taken        = 'T'
@@ -95,6 +94,9 @@ func Folder(path string) error {
 	return nil
 }
 
+// nameHere is a name of this network's: nodes that share a folder, as those made of containers may, do not share sockets.
+func nameHere(what, kind string) string { return what + "-" + network() + "." + kind }
+
 // Tie holds the successor to the process before it: while it is open, that one stands by.
 type Tie struct{ conn *net.UnixConn }
 
@@ -114,7 +116,7 @@ func Ask(ctx context.Context, folder string, record func([]byte) error) (*Parcel
 		return nil, nil, err
 	}
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", filepath.Join(folder, socketName))
+	c, err := d.DialContext(ctx, "unix", filepath.Join(folder, nameHere("agent", "sock")))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, nil, ErrNobody
 	} else if err != nil {

@@ -210,7 +210,7 @@ func TestVersions(t *testing.T) {
 	var log bytes.Buffer
 	_, out := offer(t, dir, Parcel{Sockets: map[string]*net.TCPListener{"a": listen(t)}}, list(), &log)
 	say := func(text string) string {
-		conn, err := net.Dial("unix", filepath.Join(dir, socketName))
+		conn, err := net.Dial("unix", filepath.Join(dir, nameHere("agent", "sock")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,7 +318,7 @@ func TestState(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(keys, keyName)); err != nil {
+	if err := os.Remove(filepath.Join(keys, nameHere("state", "key"))); err != nil {
 		t.Fatal(err)
 	}
 	other, err := OpenState(dir, keys)
@@ -372,4 +372,10 @@ func FuzzOpenState(f *testing.F) {
 			t.Error("made-up state is accepted:", len(records))
 		}
 	})
+}
+
+func TestNameHere(t *testing.T) {
+	if name := nameHere("agent", "sock"); !strings.HasPrefix(name, "agent-4") || !strings.HasSuffix(name, ".sock") {
+		t.Errorf("name %s", name)
+	}
 }

@@ -41,7 +41,7 @@ func Listen(folder string, log *slog.Logger) (*Offer, error) {
 	listener.SetUnlinkOnClose(false) // the name may be the successor's by then
 	err = os.Chmod(own, 0o600)
 	if err == nil {
-		err = os.Rename(own, filepath.Join(folder, socketName))
+		err = os.Rename(own, filepath.Join(folder, nameHere("agent", "sock")))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("offer a hand-over: %w", err), listener.Close(), os.Remove(own))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,15 @@ func sameUser(conn *net.UnixConn) error {
 		return fmt.Errorf("the peer is user %d", peer.Uid)
 	}
 	return nil
+}
+
+// network is the number of this process' network namespace.
+func network() string {
+	link, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return "0"
+	}
+	return strings.Trim(link, "net:[]")
 }
 
 // onMemory tells whether a folder is on a file system that is kept in memory.

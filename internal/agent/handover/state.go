@@ -24,7 +24,6 @@ import (
 
 const (
 	stateName = "state"
-	keyName   = "state.key"
 	stateMark = "podid agent state 1\n"
 	saltBytes = 16
 	keyBytes  = 32
@@ -54,7 +53,7 @@ func OpenState(folder, keyFolder string) (*State, error) {
 			return nil, fmt.Errorf("folder %s is not on memory (tmpfs): credentials are written nowhere else", f)
 		}
 	}
-	key, err := stateKey(filepath.Join(keyFolder, keyName))
+	key, err := stateKey(filepath.Join(keyFolder, nameHere("state", "key")))
 	if err != nil {
 		return nil, fmt.Errorf("key of the state: %w", err)
 	}
