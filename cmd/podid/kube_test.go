@@ -63,13 +63,19 @@ func (k *kubeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(text)
 }
 
-// startKube is the command `kube FILE`: it starts an API server with the
-// namespace default and writes a kubeconfig for it.
+// startKube is the command `kube FILE [PATH=JSON…]`: it starts an API server
+// with the namespace default, and what the JSON files hold at the paths, and
+// writes a kubeconfig for it.
 func startKube(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: kube FILE")
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: kube FILE [PATH=JSON...]")
 	}
-	srv := httptest.NewTLSServer(&kubeAPI{objects: map[string]json.RawMessage{"/api/v1/namespaces/default": json.RawMessage(`{"metadata": {"name": "default"}}`)}})
+	objects := map[string]json.RawMessage{"/api/v1/namespaces/default": json.RawMessage(`{"metadata": {"name": "default"}}`)}
+	for _, arg := range args[1:] {
+		path, file, _ := strings.Cut(arg, "=")
+		objects[path] = json.RawMessage(ts.ReadFile(file))
+	}
+	srv := httptest.NewTLSServer(&kubeAPI{objects: objects})
 	ts.Defer(srv.Close)
 	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
 	text := fmt.Sprintf(`{"current-context": "test", "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}, {"name": "nobody", "context": {"cluster": "c"}}],

@@ -80,7 +80,7 @@ AWS_ENDPOINT_URL, AWS_CA_BUNDLE, AWS_REGION, AWS_ACCESS_KEY_ID or AWS_PROFILE an
 	root.AddCommand(
 		a.verb("create", "Create associations, roles, accounts, tokens, add-ons and access entries", a.createAssociation(), a.createRole(), a.createAccount(), a.createToken(), a.createAddon(), a.createAccessEntry()),
 		a.verb("get", "Show associations, clusters, roles, accounts, add-ons, access entries and more", a.getAssociations(), a.getClusters(), a.getRoles(), a.getAccounts(), a.getIssuer(), a.getRevocations(),
-			a.getAddons(), a.getAccessEntries(), a.getAccessPolicies()),
+			a.getAddons(), a.getAccessEntries(), a.getAccessPolicies(), a.getPods()),
 		a.verb("update", "Change associations, clusters, roles, accounts, add-ons and access entries", a.updateAssociation(), a.updateCluster(), a.updateRole(), a.updateAccount(), a.updateAddon(), a.updateAccessEntry()),
 		a.verb("delete", "Delete associations, clusters, roles, accounts, add-ons and access entries", a.deleteAssociation(), a.deleteCluster(), a.deleteRole(), a.deleteAccount(), a.deleteAddon(), a.deleteAccessEntry()),
 		a.verb("associate", "Associate access policies", a.associateAccessPolicy()),

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -97,8 +98,17 @@ const pageSize = 500
 // list follows all pages. A list that Kubernetes cannot go on with (410) is
 // asked for once more, whole.
 func list[T any](ctx context.Context, c *Client, path []string) ([]T, error) {
+	return listWhere[T](ctx, c, path, nil)
+}
+
+// listWhere is list of what selectors choose.
+func listWhere[T any](ctx context.Context, c *Client, path []string, selectors url.Values) ([]T, error) {
 	var all []T
-	query := url.Values{"limit": {strconv.Itoa(pageSize)}}
+	with := func(paging url.Values) url.Values {
+		maps.Copy(paging, selectors)
+		return paging
+	}
+	query := with(url.Values{"limit": {strconv.Itoa(pageSize)}})
 	for {
 		var page struct {
 			Metadata struct{ Continue string } `json:"metadata"`
@@ -106,7 +116,7 @@ func list[T any](ctx context.Context, c *Client, path []string) ([]T, error) {
 		}
 		err := c.call(ctx, http.MethodGet, path, query, "", nil, &page)
 		if hasReason(err, http.StatusGone) && query.Get("continue") != "" {
-			all, query = nil, url.Values{}
+			all, query = nil, with(url.Values{})
 			continue
 		}
 		if err != nil {
@@ -119,7 +129,7 @@ func list[T any](ctx context.Context, c *Client, path []string) ([]T, error) {
 		case next == query.Get("continue"):
 			return nil, errors.New("Kubernetes gave the same page twice")
 		default:
-			query = url.Values{"limit": {strconv.Itoa(pageSize)}, "continue": {next}}
+			query = with(url.Values{"limit": {strconv.Itoa(pageSize)}, "continue": {next}})
 		}
 	}
 }

@@ -85,4 +85,9 @@ func TestMissedPods(t *testing.T) {
 	if count["injected"]+count["wants-none"] > 0 || count["bare"] != 1 {
 		t.Errorf("told %v", count)
 	}
+	var missed []struct{ Name, Reason, Advice string }
+	w.decode(w.podid("get", "pods", "--missing", "--cluster", "c", "--namespace", w.apps, "--kubeconfig", server.Kubeconfig, "-o", "json"), &missed)
+	if len(missed) != 2 || missed[0].Name != "bare" || missed[1].Reason != "association-is-newer" || missed[1].Advice != "kubectl -n "+w.apps+" rollout restart deployment/web" {
+		t.Errorf("the CLI shows %+v", missed)
+	}
 }
