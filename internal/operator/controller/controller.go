@@ -26,6 +26,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -325,11 +326,17 @@ func (r *Reconciler) soon() time.Duration {
 	return r.Resync - r.Resync/20 + rand.N(r.Resync/10) //nolint:gosec // spreads load
 }
 
-// namespaceLabels reads a namespace's labels from the cache of metadata.
+// namespaceLabels reads a namespace's labels from the cache of metadata. One
+// that is not there yet is looked for at the API server: what is bound is not
+// taken back because a cache lags.
 func (r *Reconciler) namespaceLabels(ctx context.Context, name string) (map[string]string, error) {
 	ns := &metav1.PartialObjectMetadata{}
 	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := r.client.Get(ctx, types.NamespacedName{Name: name}, ns); err != nil {
+	err := r.client.Get(ctx, types.NamespacedName{Name: name}, ns)
+	if apierrors.IsNotFound(err) {
+		err = r.live.Get(ctx, types.NamespacedName{Name: name}, ns)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read namespace %s: %w", name, err)
 	}
 	return ns.Labels, nil
