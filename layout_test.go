@@ -53,7 +53,7 @@ var rooms = map[string]layer{
 
 	"internal/account": domain, "internal/policy": domain, "internal/satoken": domain, "internal/keyring": domain,
 	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain, "internal/revocation": domain,
-	"internal/addon": domain, "internal/stack": domain, "internal/accessentry": domain,
+	"internal/addon": domain, "internal/refusal": domain, "internal/stack": domain, "internal/accessentry": domain,
 
 	"internal/authn": useCase, "internal/authz": useCase, "internal/authmsg": useCase, "internal/sts": useCase, "internal/exchange": useCase,
 	"internal/issuer": useCase, "internal/tokenreview": useCase, "internal/stackrun": useCase, "internal/feed": useCase, "internal/audit": useCase,

@@ -11,6 +11,7 @@ import (
 	"podid/internal/exchange"
 	"podid/internal/fault"
 	"podid/internal/iam"
+	"podid/internal/refusal"
 	"podid/internal/store"
 	"podid/internal/sts"
 )
@@ -20,10 +21,11 @@ import (
 const agentServiceAccount = "podid-agent"
 
 // seenExchange notes which clusters' agents exchange, for the state of the
-// add-on that stands for them.
+// add-on that stands for them, and for which pods they were refused.
 type seenExchange struct {
 	*exchange.Service
 	seen     *addon.Sightings
+	refusals *refusal.Log
 	settings routeSettings
 }
 
@@ -34,6 +36,11 @@ func (s routeSettings) scope() store.Scope { return store.Scope{Account: s.accou
 // those of the caller's right say anything of the agent.
 func (x seenExchange) AssumeRoleForPodIdentity(ctx context.Context, caller iam.Caller, in exchange.Request) (*exchange.Result, error) {
 	out, err := x.Service.AssumeRoleForPodIdentity(ctx, caller, in)
+	if err != nil {
+		if r, ok := refusedPod(ctx, err); ok {
+			x.refusals.Note(x.settings.scope(), r)
+		}
+	}
 	if caller.Session == nil || caller.Session.Node.ClusterUID == "" {
 		return out, err
 	}

@@ -33,6 +33,7 @@ import (
 	"podid/internal/issuer"
 	"podid/internal/issuer/webidentity"
 	"podid/internal/keyring"
+	"podid/internal/refusal"
 	"podid/internal/revocation"
 	"podid/internal/seal"
 	"podid/internal/server"
@@ -63,7 +64,7 @@ func Schema() *store.Schema {
 		account.Accounts, keyring.Keys, iam.Roles, iam.Users, iam.Groups, iam.Policies, iam.KeyUses,
 		iam.InstanceProfiles, iam.OIDCProviders, iam.Aliases, iam.AWSPolicies, iam.PolicySets,
 		cluster.Clusters, association.Associations, association.Requests, addon.Addons, addon.Seen,
-		accessentry.Entries, accessentry.Reviewers, issuer.Choices, webidentity.Keys, revocation.Epochs,
+		accessentry.Entries, accessentry.Reviewers, issuer.Choices, webidentity.Keys, revocation.Epochs, refusal.Refusals,
 		stackrun.Stacks, stackrun.Deleted, stackrun.Resources, stackrun.Templates, stackrun.Events, stackrun.ChangeSets,
 	)
 }
@@ -195,6 +196,9 @@ func (cp *ControlPlane) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		return cp.svc.sightings.Run(serving, func(err error) { cp.cfg.Log.Error("sightings of agents", "err", err) })
+	})
+	g.Go(func() error {
+		return cp.svc.refusals.Run(serving, func(err error) { cp.cfg.Log.Error("refusals", "err", err) })
 	})
 	g.Go(func() error {
 		// The store's follower ends only when it cannot go on.

@@ -13,6 +13,7 @@ import (
 	"podid/internal/issuer"
 	"podid/internal/issuer/webidentity"
 	"podid/internal/keyring"
+	"podid/internal/refusal"
 	"podid/internal/revocation"
 	"podid/internal/stackrun"
 )
@@ -37,6 +38,7 @@ var holdings = map[string]account.Holding{
 	stackrun.Stacks.Name():      {Noun: "stack", Name: called(func(r *stackrun.Record) string { return r.Name })},
 	// These go with the account.
 	addon.Seen.Name():            {Goes: true},
+	refusal.Refusals.Name():      {Goes: true},
 	association.Requests.Name():  {Goes: true},
 	accessentry.Reviewers.Name(): {Goes: true},
 	iam.KeyUses.Name():           {Goes: true},

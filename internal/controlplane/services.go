@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"podid/internal/accessentry"
 	"podid/internal/account"
 	"podid/internal/addon"
@@ -35,6 +37,7 @@ import (
 	"podid/internal/jwks"
 	"podid/internal/keyring"
 	"podid/internal/policy"
+	"podid/internal/refusal"
 	"podid/internal/revocation"
 	"podid/internal/satoken"
 	"podid/internal/session"
@@ -66,6 +69,7 @@ type shared struct {
 	authn     *authn.Authenticator
 	lastUsed  *iam.LastUsed
 	sightings *addon.Sightings
+	refusals  *refusal.Log
 	gate      *call.Gate
 	observe   func(service, operation, code string, status int, took time.Duration)
 	awssts    *awssts.Issuer
@@ -92,6 +96,7 @@ type services struct {
 	pages        restjson.Pages
 	tokens       *tokenRoute
 	settings     routeSettings
+	now          func() time.Time
 }
 
 type routeSettings struct{ partition, account, region string }
@@ -116,6 +121,11 @@ func (cp *ControlPlane) build() (*shared, error) {
 	v.lastUsed = &iam.LastUsed{Store: cp.db, Now: now}
 	v.authn.Uses = v.lastUsed
 	v.sightings = &addon.Sightings{Store: cp.db, Now: now}
+	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "podid_refusals_dropped_total", Help: "Refused exchanges that operators are not told of: there were too many at once."})
+	if err := cp.registry.Register(dropped); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	v.refusals = &refusal.Log{Store: cp.db, Now: now, Dropped: dropped.Inc}
 	v.authz = &authz.Authorizer{Store: cp.db, Policies: v.policies, Now: now, Region: acct.Region, OrgID: s.OrgID}
 	v.tokenKeys = &webidentity.Provider{Store: cp.db, Sealer: v.seals, Now: now, Rand: rand, URL: s.OIDCIssuerURL, Partition: acct.Partition}
 	v.awssts = &awssts.Issuer{Log: cp.cfg.Log, Now: now, Tokens: v.tokenKeys}
@@ -142,7 +152,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	if err != nil {
 		return nil, fmt.Errorf("open the page key: %w", err)
 	}
-	v := &services{shared: common, pages: restjson.Pages{Key: pageKey}, settings: routeSettings{acct.Partition, acct.ID, acct.Region}}
+	v := &services{shared: common, now: now, pages: restjson.Pages{Key: pageKey}, settings: routeSettings{acct.Partition, acct.ID, acct.Region}}
 	v.accounts = cp.accounts(v.authz, acct)
 	v.iam = cp.iam(acct.ID)
 	v.iam.Authz, v.iam.LastUsed = v.authz, v.lastUsed
@@ -166,7 +176,7 @@ func (cp *ControlPlane) servicesOf(common *shared, acct *account.Account) (*serv
 	}
 	v.access = &accessentry.Manager{Store: cp.db, Authz: v.authz, Now: now, Rand: rand, Partition: acct.Partition, Account: acct.ID, Region: acct.Region}
 	v.clusters = &cluster.Manager{
-		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.addons, v.access, v.associations}, Now: now, Rand: rand,
+		Store: cp.db, Authz: v.authz, Keys: v.fetcher, Dependents: []cluster.Dependents{v.addons, v.access, v.refusals, v.associations}, Now: now, Rand: rand,
 		TokenLife: s.TokenMaxLife + satoken.DefaultLeeway,
 		Partition: acct.Partition, Account: acct.ID, Region: acct.Region,
 	}
@@ -198,11 +208,11 @@ func (v *services) routes() []restjson.Route {
 		Clusters: v.clusters, Associations: v.associations, Addons: v.addons, Entries: v.access, Versions: v.clusters, Pages: v.pages,
 		Partition: set.partition, Account: set.account, Region: set.region,
 	}
-	auth := &eksauthapi.API{Exchange: seenExchange{v.exchange, v.sightings, set}, Partition: set.partition, Account: set.account, Region: set.region}
+	auth := &eksauthapi.API{Exchange: seenExchange{v.exchange, v.sightings, v.refusals, set}, Partition: set.partition, Account: set.account, Region: set.region}
 	own := &podidapi.API{Clusters: v.clusters, Exchange: v.exchange, Accounts: v.accounts, Issuers: v.issuers, Revocations: v.revocations, Policies: v.iam}
 	out := append(eks.Routes(), auth.Routes()...)
 	out = append(out, own.Routes()...)
-	out = append(out, podidapi.ReviewTokenRoute(v.access), podidapi.FeedRoute(v.feed))
+	out = append(out, podidapi.ReviewTokenRoute(v.access), podidapi.FeedRoute(v.feed), podidapi.RefusalsRoute(v.feed, v.now))
 	out = append(out, (&eksapi.Access{Entries: v.access, Pages: v.pages, Account: set.account, Region: set.region}).Routes()...)
 	if v.tokens != nil {
 		out = append(out, v.tokens.route())

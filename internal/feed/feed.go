@@ -1,7 +1,8 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package feed tells a cluster's operator which of its service accounts have
+// Package feed tells a cluster's operator which of its pods were refused
+// credentials, which of its service accounts have
 // pod identity associations, and what changed since it asked last. It owns
 // what is told (names, association ids and revisions; no role, no policy), to
 // those who ask for changes only also that an association's role changed, and
@@ -77,10 +78,31 @@ type Answer struct {
 // new, too far behind or knows another cluster of the name; else with what
 // changed, if need be after waiting for it.
 func (s *Service) Follow(ctx context.Context, caller iam.Caller, in Input) (*Answer, error) {
+	f, err := s.await(ctx, caller, Action, in, func(v *store.View, c *cluster.Cluster) ([]string, bool) { return s.changes(v, c, in) })
+	switch {
+	case err != nil:
+		return nil, err
+	case f.complete:
+		return s.all(f.view, f.cluster, in), nil
+	}
+	return s.changed(f.view, f.cluster, f.ids), nil
+}
+
+// found is what a follower's call came to: all is to be told, or the ids.
+type found struct {
+	view     *store.View
+	cluster  *cluster.Cluster
+	complete bool
+	ids      []string
+}
+
+// await judges the caller and waits for changes, which changes finds in a view;
+// it reports false when the view does not remember that far.
+func (s *Service) await(ctx context.Context, caller iam.Caller, action string, in Input, changes func(*store.View, *cluster.Cluster) ([]string, bool)) (*found, error) {
 	if in.After < 0 || in.Wait < 0 || in.Wait > MaxWait {
 		return nil, fault.New(fault.InvalidParameter, "after must not be negative, and wait must be from 0 to %d seconds.", int(MaxWait/time.Second)).WithReason("feed-bounds")
 	}
-	v, c, err := s.Rights.On(ctx, caller, Action, in.Cluster)
+	v, c, err := s.Rights.On(ctx, caller, action, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -88,26 +110,23 @@ func (s *Service) Follow(ctx context.Context, caller iam.Caller, in Input) (*Ans
 		return nil, cluster.Unknown(in.Cluster)
 	}
 	if in.ClusterUID != c.UID {
-		return s.all(v, c, in), nil
+		return &found{view: v, cluster: c, complete: true}, nil
 	}
 	wait, stop := s.waiting(ctx, in.Wait)
 	defer stop()
 	for {
-		ids, known := s.changes(v, c, in)
-		if !known {
-			return s.all(v, c, in), nil
-		}
-		if len(ids) > 0 || in.Wait == 0 {
-			return s.changed(v, c, ids), nil
+		ids, known := changes(v, c)
+		if !known || len(ids) > 0 || in.Wait == 0 {
+			return &found{v, c, !known, ids}, nil
 		}
 		next, err := s.Rights.Store.Next(wait, v.Revision())
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case wait.Err() != nil: // nothing came
-			return s.changed(v, c, nil), nil
+			return &found{view: v, cluster: c}, nil
 		case err != nil:
-			return nil, cluster.StoreFault("follow associations", err)
+			return nil, cluster.StoreFault("follow a cluster", err)
 		}
 		if now, ok := cluster.ByUID(next, s.Rights.Scope(), c.UID); !ok || now.Name != in.Cluster {
 			return nil, cluster.Unknown(in.Cluster)
