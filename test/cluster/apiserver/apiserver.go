@@ -227,7 +227,7 @@ func (s *Server) startControllers(ctx context.Context) error {
 	}
 	args := []string{
 		"--kubeconfig", kubeconfig, "--use-service-account-credentials", "--service-account-private-key-file", s.authority.Path(s.keys[0] + ".key"),
-		"--root-ca-file", s.authority.Path("ca.crt"), "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[0]),
+		"--root-ca-file", s.authority.Path("ca.crt"), "--leader-elect=false", "--pvclaimbinder-sync-period", "2s", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(ports[0]),
 	}
 	if s.controllers, err = process.Start(s.LogDir(), "kube-controller-manager", s.Binary("kube-controller-manager"), args...); err != nil {
 		return err

@@ -69,9 +69,10 @@ func (c *Cluster) Stop() error {
 	return errors.Join(append(problems, c.scheduler.Kill(), c.Server.Stop())...)
 }
 
-// Volume makes a persistent volume on the first node that a user may write to.
-// Claims without a class of storage are bound to it.
-func (c *Cluster) Volume(ctx context.Context, name string, uid int) error {
+// Claim makes a claim of a namespace and a volume for it on the first node,
+// which a user may write to, and waits until they are bound. A pod that comes
+// before that may wait minutes: the scheduler looks again only then.
+func (c *Cluster) Claim(ctx context.Context, namespace, name string, uid int) error {
 	path := c.Nodes[0].file("volume-" + name)
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return err
@@ -79,12 +80,14 @@ func (c *Cluster) Volume(ctx context.Context, name string, uid int) error {
 	if err := os.Chown(path, uid, uid); err != nil {
 		return err
 	}
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("20Gi")}
+	modes := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
 	_, err := c.Client.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PersistentVolumeSpec{
-			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("20Gi")}, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-			PersistentVolumeSource:        corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}},
+			Capacity: size, AccessModes: modes, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}},
+			ClaimRef:               &corev1.ObjectReference{Namespace: namespace, Name: name},
 			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "kubernetes.io/hostname", Operator: corev1.NodeSelectorOpIn, Values: []string{c.Nodes[0].Name}}},
 			}}}},
@@ -93,7 +96,26 @@ func (c *Cluster) Volume(ctx context.Context, name string, uid int) error {
 	if err != nil {
 		return fmt.Errorf("create volume: %w", err)
 	}
-	return nil
+	claims := c.Client.CoreV1().PersistentVolumeClaims(namespace)
+	if _, err := claims.Create(ctx, &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.PersistentVolumeClaimSpec{AccessModes: modes, VolumeName: name, Resources: corev1.VolumeResourceRequirements{Requests: size}},
+	}, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create claim: %w", err)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		claim, err := claims.Get(ctx, name, metav1.GetOptions{})
+		if err == nil && claim.Status.Phase == corev1.ClaimBound {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for claim %s to be bound: %w", name, errors.Join(ctx.Err(), err))
+		case <-tick.C:
+		}
+	}
 }
 
 // Since is a say that writes lines with the time since it was made.

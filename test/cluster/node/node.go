@@ -220,6 +220,23 @@ func (n *Node) ready(ctx context.Context) error {
 	return fmt.Errorf("conditions: %+v", got.Status.Conditions)
 }
 
+// Kill ends the containers of a name, of a namespace's pods, behind the kubelet's back and at once, as an outage does.
+func (n *Node) Kill(ctx context.Context, namespace, container string) error {
+	ctr := func(args ...string) ([]byte, error) {
+		return exec.CommandContext(ctx, "ctr", append([]string{"-a", n.socket(), "-n", "k8s.io"}, args...)...).CombinedOutput()
+	}
+	out, err := ctr("containers", "ls", "-q", fmt.Sprintf(`labels."io.kubernetes.pod.namespace"==%q,labels."io.kubernetes.container.name"==%q`, namespace, container))
+	if err != nil {
+		return fmt.Errorf("list containers: %w: %s", err, out)
+	}
+	for _, id := range strings.Fields(string(out)) {
+		if out, err := ctr("tasks", "kill", "-s", "SIGKILL", id); err != nil && !strings.Contains(string(out), "not found") {
+			return fmt.Errorf("kill %s: %w: %s", id, err, out)
+		}
+	}
+	return nil
+}
+
 func (n *Node) file(name string) string { return filepath.Join(n.dir, name) }
 
 // StartLimit is how long a node may take to be Ready on a machine that is busy.

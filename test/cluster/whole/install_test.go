@@ -26,10 +26,13 @@ var values = []string{
 
 // install is what docs/install tells a user to do.
 func (b *bed) install(ctx context.Context, say func(string)) error {
-	if err := b.Volume(ctx, "podid", 65532); err != nil {
+	if _, err := b.kubectl(ctx, "create", "namespace", system); err != nil {
 		return err
 	}
-	args := []string{"install", "podid", "../../../charts/podid", "--namespace", system, "--create-namespace"}
+	if err := b.Claim(ctx, system, "data-podid-0", 65532); err != nil { // the StatefulSet's: it takes one that is there
+		return err
+	}
+	args := []string{"install", "podid", "../../../charts/podid", "--namespace", system}
 	for _, v := range values {
 		args = append(args, "--set", v)
 	}

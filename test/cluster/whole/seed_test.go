@@ -109,6 +109,23 @@ func TestUntouched(t *testing.T) {
 	})
 }
 
+// TestMissed: an association that comes after the pod is told by an Event, and counted until the pod is made anew.
+func TestMissed(t *testing.T) {
+	ns := lab.namespace(t, nil)
+	made := lab.run(t, ns, newPod("early", "default"))
+	lab.associate(t, ns, "default", "missed-"+ns)
+	told := lab.event(t, ns, made, "NotInjected")
+	if !strings.Contains(told, "delete pod early") {
+		t.Errorf("the Event does not say what to do: %s", told)
+	}
+	lab.waitMetric(t, "podid_operator_missed_pods", func(v float64) bool { return v >= 1 })
+	if _, err := lab.kubectl(t.Context(), "-n", ns, "delete", "pod", "early", "--wait"); err != nil {
+		t.Fatal(err)
+	}
+	lab.expect(t, ns, "early", "missed-"+ns)
+	lab.waitMetric(t, "podid_operator_missed_pods", func(v float64) bool { return v == 0 })
+}
+
 // TestRestricted: a namespace that enforces the strictest of the Pod Security
 // Standards accepts what the webhook made of a pod, and a process that is not root reads the token.
 func TestRestricted(t *testing.T) {
