@@ -77,6 +77,7 @@ func (p *Patcher) Patch(pod *Pod, id Identity) Patch {
 		life = spread(life, p.Jitter)
 	}
 	w.out.Warnings = warnings
+	w.out.Ops = make([]Op, 0, 2+4*(len(pod.Spec.Containers)+len(pod.Spec.InitContainers)))
 	regional, warnings := p.Settings.regionalSTS(id)
 	w.regional, w.out.Warnings = regional, append(w.out.Warnings, warnings...)
 	if id.Kind == PodIdentity {

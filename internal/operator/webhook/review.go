@@ -4,10 +4,13 @@
 package webhook
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"podid/internal/operator/podpatch"
 )
@@ -53,14 +56,17 @@ type status struct {
 // decode reads a review. A text that has none, or more than one, is an error
 // that says what is wrong; what could be read of it is returned too, so that
 // the answer can carry the request's id.
-func decode(body io.Reader) (review, error) {
-	var r review
-	d := json.NewDecoder(body)
-	if err := d.Decode(&r); err != nil {
-		return r, fmt.Errorf("read the admission review: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return r, errors.New("read the admission review: there is more after it")
+func decode(text string) (review, error) {
+	r, ok := readCompact(text)
+	if !ok {
+		r = review{}
+		d := json.NewDecoder(strings.NewReader(text))
+		if err := d.Decode(&r); err != nil {
+			return r, fmt.Errorf("read the admission review: %w", err)
+		}
+		if _, err := d.Token(); !errors.Is(err, io.EOF) {
+			return r, errors.New("read the admission review: there is more after it")
+		}
 	}
 	switch {
 	case r.Kind != "AdmissionReview" || r.APIVersion != "admission.k8s.io/v1" && r.APIVersion != "admission.k8s.io/v1beta1":
@@ -75,4 +81,28 @@ func decode(body io.Reader) (review, error) {
 // sends others is not an error of the pod's.
 func (r *request) podCreation() bool {
 	return r.Operation == "CREATE" && r.Kind.Group == "" && r.Kind.Kind == "Pod"
+}
+
+// encode writes an answer. The patch is most of it, and text of ASCII, so that
+// going through it once more, as encoding/json does, is most of the time too.
+func (r *review) encode(b *bytes.Buffer) error {
+	patch := []byte(nil)
+	if r.Response != nil {
+		patch = r.Response.Patch
+	}
+	if len(patch) == 0 {
+		return json.NewEncoder(b).Encode(r)
+	}
+	rest := *r.Response
+	rest.Patch = nil
+	text, err := json.Marshal(&review{APIVersion: r.APIVersion, Kind: r.Kind, Response: &rest})
+	if err != nil {
+		return fmt.Errorf("encode review: %w", err)
+	}
+	b.Grow(len(text) + base64.StdEncoding.EncodedLen(len(patch)) + 16)
+	b.Write(text[:len(text)-2]) // but for the ends of response and review
+	b.WriteString(`,"patch":"`)
+	b.Write(base64.StdEncoding.AppendEncode(b.AvailableBuffer(), patch))
+	b.WriteString("\"}}\n")
+	return nil
 }

@@ -14,11 +14,13 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"mime"
 	"net/http"
+	"sync"
 	"time"
 
 	"podid/internal/operator/podpatch"
@@ -52,6 +54,8 @@ type Handler struct {
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Now      func() time.Time
+
+	buffers sync.Pool // of *bytes.Buffer
 }
 
 // ServeHTTP implements http.Handler: POST of an AdmissionReview as JSON.
@@ -62,11 +66,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "post an AdmissionReview", http.StatusMethodNotAllowed)
 		return
 	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+	if !isJSON(r.Header.Get("Content-Type")) {
 		http.Error(w, "Content-Type must be application/json", http.StatusUnsupportedMediaType)
 		return
 	}
-	in, err := decode(http.MaxBytesReader(w, r.Body, MaxBody))
+	in, err := h.read(http.MaxBytesReader(w, r.Body, MaxBody))
 	out := review{APIVersion: in.APIVersion, Kind: in.Kind}
 	var big *http.MaxBytesError
 	switch {
@@ -86,9 +90,46 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, out)
 }
 
+func isJSON(contentType string) bool {
+	const want = "application/json"
+	if contentType == want {
+		return true
+	}
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && t == want
+}
+
+// read reads a review. Buffers are used again: a body is some 5 KB, and its
+// review is over before the next one of its connection.
+func (h *Handler) read(body io.Reader) (review, error) {
+	b, ok := h.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		b = new(bytes.Buffer)
+	}
+	defer h.giveBack(b)
+	if _, err := b.ReadFrom(body); err != nil {
+		return review{}, fmt.Errorf("read the admission review: %w", err)
+	}
+	return decode(b.String())
+}
+
+// keptBuffer is the largest buffer that is kept: one pod in many is larger.
+const keptBuffer = 32 << 10
+
+func (h *Handler) giveBack(b *bytes.Buffer) {
+	if b.Cap() <= keptBuffer {
+		b.Reset()
+		h.buffers.Put(b)
+	}
+}
+
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, out review) {
-	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(out); err != nil {
+	b, ok := h.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		b = new(bytes.Buffer)
+	}
+	defer h.giveBack(b)
+	if err := out.encode(b); err != nil {
 		h.Log.LogAttrs(r.Context(), slog.LevelError, "encode review", slog.String("error", err.Error()))
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
@@ -135,7 +176,7 @@ func (h *Handler) review(ctx context.Context, in *request) (*response, Outcome) 
 		h.Injected(ctx, namespace)
 	}
 	if len(patch.Ops) > 0 {
-		ops, err := json.Marshal(patch.Ops)
+		ops, err := patch.AppendJSON(make([]byte, 0, 2<<10))
 		if err != nil { // strings, numbers and lists of them
 			h.Log.LogAttrs(ctx, slog.LevelError, "encode patch", slog.String("error", err.Error()))
 			return out, Failed
