@@ -49,7 +49,7 @@ var rooms = map[string]layer{
 	"api": apiTypes,
 
 	"internal/fault": ground, "internal/arn": ground, "internal/reqctx": ground, "internal/sigv4": ground, "internal/seal": ground,
-	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground, "internal/uuid": ground,
+	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground, "internal/uuid": ground, "internal/resident": ground,
 
 	"internal/account": domain, "internal/policy": domain, "internal/satoken": domain, "internal/keyring": domain,
 	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain, "internal/revocation": domain,
@@ -121,8 +121,8 @@ var arrows = []arrow{
 	{From: "internal/agent", Only: []string{"internal/agent"}, Why: "the agent speaks only the wire"},
 	{From: "internal/operator", Only: []string{"internal/operator", "api"}, Why: "the operator speaks only the wire"},
 	{From: "internal/cli", Only: []string{"internal/cli"}, Why: "the CLI is one more client; what it cannot do over the wire, nobody can"},
-	{From: "cmd/podid-agent", Only: []string{"cmd/podid-agent", "internal/agent"}, Why: "the node agent stays small"},
-	{From: "cmd/podid-operator", Only: []string{"cmd/podid-operator", "internal/operator", "api"}, Why: "the operator runs in each cluster and holds nothing of the server"},
+	{From: "cmd/podid-agent", Only: []string{"cmd/podid-agent", "internal/agent", "internal/resident"}, Why: "the node agent stays small"},
+	{From: "cmd/podid-operator", Only: []string{"cmd/podid-operator", "internal/operator", "internal/resident", "api"}, Why: "the operator runs in each cluster and holds nothing of the server"},
 }
 
 // shared names rooms of the server side that one room across the wire imports too, each with the reason.

@@ -8,13 +8,15 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"time"
+
+	"podid/internal/resident"
 )
 
 // settle gives back what only the start needed. An agent idles on every node of a fleet: what it holds there is paid for
 // a thousand times, and start-up is most of what it ever touches.
 func settle(log *slog.Logger) {
 	debug.FreeOSMemory()
-	if err := releaseText(); err != nil {
+	if err := resident.ReleaseText(); err != nil {
 		log.Debug("give back start-up pages", slog.String("err", err.Error()))
 	}
 }

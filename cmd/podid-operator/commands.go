@@ -70,7 +70,6 @@ func newServer(env lookup, logger func() (*slog.Logger, error)) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			tune()
 			return withSettling(cmd.Context(), log, func(ctx context.Context) error { return operator.Run(ctx, cfg) })
 		},
 	}

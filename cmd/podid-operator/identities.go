@@ -42,7 +42,6 @@ stand in for the operator's role and token; their principal needs podid:FollowAs
 				return usageError{err}
 			}
 			defer client.Close()
-			tune()
 			return writeIdentities(cmd.Context(), feed.Config{Cluster: c.cluster, Caller: client, Log: log}, file, once)
 		},
 	}

@@ -244,4 +244,19 @@ func TestSettling(t *testing.T) {
 	if err := withSettling(t.Context(), slog.New(slog.DiscardHandler), func(context.Context) error { return context.Canceled }); err == nil {
 		t.Error("the error is lost")
 	}
+	if allocated() == 0 {
+		t.Error("nothing was allocated: the metric has another name in this release of Go")
+	}
+}
+
+func TestLull(t *testing.T) {
+	var r lull
+	for i, step := range []struct {
+		allocs uint64 // MiB
+		due    bool
+	}{{10, false}, {11, true}, {12, false}, {14, false}, {30, false}, {31, true}, {32, false}, {33, false}, {38, false}, {39, true}} {
+		if got := r.due(step.allocs << 20); got != step.due {
+			t.Errorf("step %d: due %t", i, got)
+		}
+	}
 }

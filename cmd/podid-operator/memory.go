@@ -6,58 +6,84 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"sync"
 	"time"
+
+	"podid/internal/resident"
 )
 
 const (
-	// collectAt is how much the heap may grow between two collections, in per cent of what is live. A review leaves some
-	// 20 KB, and there are few of them; memory lies there all the time.
-	collectAt = 50
-	// settleAfter is when what the start needed is given back, settleEvery when what a rush has left is.
-	settleAfter = 5 * time.Second
-	settleEvery = 5 * time.Minute
+	// settleEvery is how often is looked whether there is anything to give back.
+	settleEvery = 5 * time.Second
+	// rushAllocs is what must have been allocated for that, quietAllocs what an operator allocates meanwhile that idles.
+	rushAllocs  = 8 << 20
+	quietAllocs = 2 << 20
 )
 
-// tune trades a little of the collector's time for memory, unless GOGC says how.
-func tune() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+// lull notices when a rush is over: the start, a great many associations, a
+// storm of pods, or the little that an idle operator does, after some minutes.
+type lull struct{ last, settled uint64 }
+
+// due is true once after each rush. allocs is a running total.
+func (r *lull) due(allocs uint64) bool {
+	quiet := allocs-r.last < quietAllocs
+	r.last = allocs
+	if !quiet || allocs-r.settled < rushAllocs {
+		return false
 	}
+	r.settled = allocs
+	return true
 }
 
-// withSettling runs f and gives memory back beside it.
+// pace lets the collector be while reviews come: one leaves some 15 KB, and a
+// collection costs as much as a hundred of them, most of it for what every
+// program of client-go's has.
+func pace() resident.Pace { return resident.Pace{Headroom: 16 << 20, Min: 50, Max: 400} }
+
+// withSettling runs f and keeps the process small beside it.
 func withSettling(ctx context.Context, log *slog.Logger, f func(context.Context) error) error {
 	ctx, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		keepSettled(ctx, log)
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { keepSettled(ctx, log) })
+	beside.Go(func() { pace().Keep(ctx) })
 	err := f(ctx)
 	stop()
-	<-done
+	beside.Wait()
 	return err
 }
 
 func keepSettled(ctx context.Context, log *slog.Logger) {
-	for wait := settleAfter; ; wait = settleEvery {
-		t := time.NewTimer(wait)
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	var r lull
+	for {
 		select {
-		case <-t.C:
+		case <-tick.C:
 		case <-ctx.Done():
-			t.Stop()
 			return
 		}
-		settle(log)
+		if r.due(allocated()) {
+			settle(log)
+		}
 	}
+}
+
+// allocated is how much was allocated since the start, in bytes.
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return s[0].Value.Uint64()
 }
 
 // settle gives back to the system what is not in use.
 func settle(log *slog.Logger) {
 	debug.FreeOSMemory()
-	if err := releaseText(); err != nil {
+	if err := resident.ReleaseText(); err != nil {
 		log.Debug("give back start-up pages", slog.String("error", err.Error()))
 	}
 }

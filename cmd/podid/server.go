@@ -18,6 +18,7 @@ import (
 
 	"podid/internal/controlplane"
 	"podid/internal/homecluster"
+	"podid/internal/resident"
 	"podid/internal/seal"
 	"podid/internal/serverconfig"
 )
@@ -77,7 +78,7 @@ the file admin-credentials of the data directory. Clients need three settings:
 		}
 		pacing, stop := context.WithCancel(cmd.Context())
 		defer stop()
-		go paceCollector(pacing)
+		go resident.Pace{Headroom: 48 << 20, Min: 100, Max: 800}.Keep(pacing)
 		cp, err := controlplane.Open(cmd.Context(), cfg)
 		if err != nil {
 			return err

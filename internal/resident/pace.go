@@ -1,7 +1,10 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package resident keeps a process small: it paces the collector by what is
+// live, and gives back to the kernel what only the start of a program needed.
+// It owns no time of its own: its callers say how long and when.
+package resident
 
 import (
 	"context"
@@ -11,27 +14,28 @@ import (
 	"runtime/metrics"
 )
 
-const (
-	// headroom is what may at least be allocated between two collections. Go's
-	// default doubles the heap, which for a server that holds ten megabytes is a
-	// collection every few hundred requests: a tenth of its work.
-	headroom = 48 << 20
+// Pace is how much may be allocated between two collections.
+type Pace struct {
+	// Headroom is what may at least be, in bytes. Go's default doubles the heap,
+	// which for a server that holds ten megabytes is a collection every few
+	// hundred requests: a tenth of its work.
+	Headroom uint64
+	// Min and Max bound it, in per cent of what is live.
+	Min, Max uint64
+}
 
-	minPercent, maxPercent = 100, 800
-)
-
-// paceCollector gives the collector its headroom until ctx ends: much for a
-// small heap, Go's own measure for a large one. GOGC beats it. It looks after
-// every collection: a heap that grew three times since the last look, as an
-// import lets it, would be allowed to grow as many times its new size.
-func paceCollector(ctx context.Context) {
+// Keep gives the collector its headroom until ctx ends: much for a small heap,
+// Min for a large one. GOGC beats it. It looks after every collection: a heap
+// that grew three times since the last look, as an import lets it, would be
+// allowed to grow as many times its new size.
+func (p Pace) Keep(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
 	collected := make(chan struct{}, 1)
 	notify(ctx, collected)
 	for {
-		debug.SetGCPercent(percentFor(liveHeap()))
+		debug.SetGCPercent(p.percentFor(liveHeap()))
 		select {
 		case <-ctx.Done():
 			return
@@ -57,10 +61,10 @@ func notify(ctx context.Context, c chan<- struct{}) {
 	})
 }
 
-// percentFor is the GC percentage that lets headroom bytes be allocated on top
+// percentFor is the GC percentage that lets Headroom bytes be allocated on top
 // of live ones.
-func percentFor(live uint64) int {
-	return int(min(max(headroom*100/max(live, 1), minPercent), maxPercent))
+func (p Pace) percentFor(live uint64) int {
+	return int(min(max(p.Headroom*100/max(live, 1), p.Min), p.Max)) //nolint:gosec // at most Max
 }
 
 // liveHeap is what the last collection left, in bytes; 0 before the first.

@@ -1,7 +1,7 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package resident
 
 import (
 	"context"
@@ -10,19 +10,20 @@ import (
 )
 
 func TestPercentFor(t *testing.T) {
+	p := Pace{Headroom: 48 << 20, Min: 100, Max: 800}
 	for _, tc := range []struct {
 		name string
 		live uint64
 		want int
 	}{
-		{"before the first collection", 0, maxPercent},
-		{"small", 1 << 20, maxPercent},
+		{"before the first collection", 0, 800},
+		{"small", 1 << 20, 800},
 		{"idle server", 12 << 20, 400},
-		{"as large as the headroom", headroom, minPercent},
-		{"a million records", 2 << 30, minPercent},
+		{"as large as the headroom", 48 << 20, 100},
+		{"a million records", 2 << 30, 100},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := percentFor(tc.live); got != tc.want {
+			if got := p.percentFor(tc.live); got != tc.want {
 				t.Errorf("percentFor(%d) = %d, want %d", tc.live, got, tc.want)
 			}
 		})

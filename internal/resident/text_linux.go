@@ -1,7 +1,7 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package resident
 
 import (
 	"bufio"
@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// releaseText unmaps the executable's read-only pages; those still in use come back from the page cache, one by one.
+// ReleaseText unmaps the executable's read-only pages; those still in use come back from the page cache, one by one.
 // The kernel maps a file's cached pages around each fault, so that package initialisation alone makes nearly the whole
 // executable resident.
-func releaseText() error {
+func ReleaseText() error {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return fmt.Errorf("find executable: %w", err)

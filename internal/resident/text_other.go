@@ -3,7 +3,7 @@
 
 //go:build !linux
 
-package main
+package resident
 
-// releaseText is for Linux.
-func releaseText() error { return nil }
+// ReleaseText is for Linux.
+func ReleaseText() error { return nil }
