@@ -13,9 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
-	"text/tabwriter"
 	"time"
 )
 
@@ -25,19 +23,7 @@ type agentBench struct {
 	dir    string
 	stub   *stub
 	tokens *signer
-	rows   []agentRow
-}
-
-// agentRow is one figure with its bound; over tells whether it is missed.
-type agentRow struct {
-	Name  string `json:"name"`
-	Got   string `json:"got"`
-	Bound string `json:"bound"`
-	Over  bool   `json:"over"`
-}
-
-func (b *agentBench) row(over bool, name, bound, format string, args ...any) {
-	b.rows = append(b.rows, agentRow{Name: name, Got: fmt.Sprintf(format, args...), Bound: bound, Over: over})
+	figures
 }
 
 // measureAgent makes the figures of the agent and prints them.
@@ -79,7 +65,7 @@ func measureAgent(ctx context.Context, o options, stdout, note io.Writer) (err e
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	return b.write(stdout)
+	return b.write(stdout, "podid-agent", o.check)
 }
 
 // with runs an agent while f measures it.
@@ -389,34 +375,4 @@ func (b *agentBench) lastServed(ctx context.Context, mode stubMode, life time.Du
 		}
 		return errors.New("the pod is served for a minute on end")
 	})
-}
-
-// write prints one line of JSON and a table.
-func (b *agentBench) write(w io.Writer) error {
-	text, err := json.Marshal(struct {
-		Load    string     `json:"loadAverage"`
-		Figures []agentRow `json:"figures"`
-	}{loadAverage(), b.rows})
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(w, "%s\n\n", text); err != nil {
-		return err
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "figure\tpodid-agent\tbound\t")
-	for _, r := range b.rows {
-		missed := ""
-		if r.Over {
-			missed = "NOT MET"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, r.Got, r.Bound, missed)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if i := slices.IndexFunc(b.rows, func(r agentRow) bool { return r.Over }); b.o.check && i >= 0 {
-		return fmt.Errorf("%s: %s, at most %s", b.rows[i].Name, b.rows[i].Got, b.rows[i].Bound)
-	}
-	return nil
 }

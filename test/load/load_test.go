@@ -85,6 +85,28 @@ func TestAgentSet(t *testing.T) {
 	}
 }
 
+// TestOperatorSet makes the operator's figures once, on little work and with no bound.
+func TestOperatorSet(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", dir+"/", "../../cmd/podid", "../../cmd/podid-operator")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	var out bytes.Buffer
+	args := []string{"-set", "operator", "-podid", filepath.Join(dir, "podid"), "-operator", filepath.Join(dir, "podid-operator"), "-n", "40", "-rounds", "1", "-c", "4", "-settle", "10ms", "-associations", "20", "-many", "200"}
+	if err := run(t.Context(), args, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"start to ready", "resident, idle, 20 associations", "review, 20 associations, HTTP/1.1: CPU", "review, 20 associations, h2: CPU", "acknowledged to honoured", "resident, idle, 200 associations", "review, 200 associations",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
 func rounds(cpu ...time.Duration) (out []result) {
 	for _, c := range cpu {
 		out = append(out, result{requests: 10, cpu: 10 * c, wall: time.Second})

@@ -27,8 +27,9 @@ import (
 
 // Sets of figures.
 const (
-	setAll   = "all"
-	setAgent = "agent"
+	setAll      = "all"
+	setAgent    = "agent"
+	setOperator = "operator"
 )
 
 // options bound a run.
@@ -44,6 +45,9 @@ type options struct {
 	only          string // of the comparisons; empty: all
 	set           string // of figures
 	pods          int    // of the agent's set
+	operator      string // binary of the operator's set
+	associations  int    // of the operator's set
+	many          int    // associations of its large cluster
 }
 
 func main() {
@@ -68,8 +72,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.rounds, "rounds", 5, "rounds per target and protocol")
 	fs.IntVar(&o.connections, "c", 16, "connections")
 	fs.StringVar(&o.only, "only", "", "measure only this comparison: exchange or AssumeRole")
-	fs.StringVar(&o.set, "set", setAll, "figures to make: all, or agent, which needs no podid")
+	fs.StringVar(&o.set, "set", setAll, "figures to make: all; agent, which needs no podid; or operator")
 	fs.IntVar(&o.pods, "pods", 1000, "pods of the agent's set")
+	fs.StringVar(&o.operator, "operator", "bin/podid-operator", "the podid-operator binary of the operator's set")
+	fs.IntVar(&o.associations, "associations", 1000, "associations of the operator's set")
+	fs.IntVar(&o.many, "many", 100_000, "associations of its large cluster")
 	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
 	fs.DurationVar(&o.limit, "limit", 4*time.Minute, "bound of the whole run")
 	fs.BoolVar(&o.check, "check", false, "fail when a figure is over its bound")
@@ -83,13 +90,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.only != "" && o.only != exchange && o.only != assumeRole {
 		return fmt.Errorf("-only %q: want %s or %s", o.only, exchange, assumeRole)
 	}
-	if o.set != setAll && o.set != setAgent || o.pods < 1 || o.pods > 2000 {
-		return fmt.Errorf("-set %q, -pods %d: want %s or %s, and 1 to 2000 pods", o.set, o.pods, setAll, setAgent)
+	if o.set != setAll && o.set != setAgent && o.set != setOperator || o.pods < 1 || o.pods > 2000 {
+		return fmt.Errorf("-set %q, -pods %d: want %s, %s or %s, and 1 to 2000 pods", o.set, o.pods, setAll, setAgent, setOperator)
+	}
+	if o.associations < 1 || o.associations > 5000 || o.many < 1 || o.many > 200_000 {
+		return errors.New("want 1 to 5000 associations, and 1 to 200000 in the large cluster")
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
 	if o.set == setAgent {
 		return measureAgent(ctx, o, stdout, stderr)
+	}
+	if o.set == setOperator {
+		return measureOperator(ctx, o, stdout, stderr)
 	}
 	rep, err := measure(ctx, o, stderr)
 	if err != nil {

@@ -47,9 +47,12 @@ type world struct {
 	// nodeRole is the role of the agents, session one of its sessions.
 	nodeRole string
 	session  aws.Credentials
+	// podRole is that of the associations.
+	podRole string
 	// plainRole trusts the account, as roles that users assume do.
 	plainRole string
 	accounts  []string
+	provider  string // ARN of the cluster's
 
 	readyWall, readyCPU time.Duration
 	idleRSS             int64
@@ -123,14 +126,12 @@ func (w *world) furnish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, host, _ := strings.Cut(reg.Cluster.ProviderARN, ":oidc-provider/")
-	w.nodeRole, err = w.role(ctx, "podid-node", statement("sts:AssumeRoleWithWebIdentity", map[string]any{"Federated": reg.Cluster.ProviderARN}, map[string]any{
-		"StringEquals": map[string]any{host + ":sub": "system:serviceaccount:podid-system:podid-agent", host + ":aud": nodeAudience},
-	}), "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy")
+	w.provider = reg.Cluster.ProviderARN
+	w.nodeRole, err = w.role(ctx, "podid-node", w.trusts("podid-agent"), "arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy")
 	if err != nil {
 		return err
 	}
-	podRole, err := w.role(ctx, "app", statement([]string{"sts:AssumeRole", "sts:TagSession"}, map[string]any{"Service": podAudience}, map[string]any{
+	w.podRole, err = w.role(ctx, "app", statement([]string{"sts:AssumeRole", "sts:TagSession"}, map[string]any{"Service": podAudience}, map[string]any{
 		"StringEquals": map[string]any{"aws:SourceAccount": account},
 		"ArnEquals":    map[string]any{"aws:SourceArn": "arn:aws:eks:" + region + ":" + account + ":cluster/" + cluster},
 	}), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
@@ -146,12 +147,20 @@ func (w *world) furnish(ctx context.Context) error {
 	for i := range serviceAccounts {
 		name := fmt.Sprintf("app-%02d", i)
 		w.accounts = append(w.accounts, name)
-		in := map[string]any{"namespace": namespace, "serviceAccount": name, "roleArn": podRole}
+		in := map[string]any{"namespace": namespace, "serviceAccount": name, "roleArn": w.podRole}
 		if err := w.call(ctx, w.admin, "eks", "/clusters/"+cluster+"/pod-identity-associations", in, nil); err != nil {
 			return err
 		}
 	}
 	return w.assumeNodeRole(ctx)
+}
+
+// trusts is the trust in a service account of podid's own, by the audience of the control plane.
+func (w *world) trusts(serviceAccount string) map[string]any {
+	_, host, _ := strings.Cut(w.provider, ":oidc-provider/")
+	return statement("sts:AssumeRoleWithWebIdentity", map[string]any{"Federated": w.provider}, map[string]any{
+		"StringEquals": map[string]any{host + ":sub": "system:serviceaccount:podid-system:" + serviceAccount, host + ":aud": nodeAudience},
+	})
 }
 
 func statement(action, principal, condition any) map[string]any {
