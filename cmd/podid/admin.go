@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -61,7 +62,7 @@ was not the first to start. podid server reset-admin makes a new key.`,
 			if err != nil {
 				return err
 			}
-			id, key, err := controlplane.AdminCredentials(cmd.Context(), controlplane.Config{Settings: settings, Release: version, Log: newLog(stderr, settings), Now: time.Now})
+			id, key, err := controlplane.AdminCredentials(cmd.Context(), controlplane.Config{Settings: settings, Release: version, Log: newLog(stderr, settings), Now: time.Now, Rand: rand.Reader})
 			if err != nil {
 				return fmt.Errorf("read the admin's credentials: %w", err)
 			}
