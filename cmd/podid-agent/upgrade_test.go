@@ -251,7 +251,7 @@ func TestUpgrade(t *testing.T) {
 
 	second := n.start()
 	n.until("the first stands by", func() bool { return n.log.count("standing by") == 1 })
-	if err := get(t.Context(), "http://127.0.0.1:" + n.probe + "/readyz"); err != nil {
+	if err := get(t.Context(), "http://127.0.0.1:"+n.probe+"/readyz"); err != nil {
 		t.Errorf("probe after the first hand-over: %v", err)
 	}
 	first.end()

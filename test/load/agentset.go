@@ -54,6 +54,7 @@ func measureAgent(ctx context.Context, o options, stdout, note io.Writer) (err e
 		{"size and start", b.start},
 		{"hits", b.hits},
 		{"cold", b.cold},
+		{"Kubernetes", b.kubernetes},
 		{"herd", b.herd},
 		{"slow client", b.slow},
 		{"backlog", b.backlog},

@@ -77,7 +77,7 @@ func TestAgentSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"hit, 64 connections", "hit, paced", "cold fetch", "resident, 20 pods", "one new token, hang", "slow client", "renewals due at once", "outage: served", "denial honoured",
+		"hit, 64 connections", "hit, paced", "cold fetch", "resident, 20 pods", "with Kubernetes features", "one new token, hang", "slow client", "renewals due at once", "outage: served", "denial honoured",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())

@@ -30,6 +30,7 @@ const (
 	setAll      = "all"
 	setAgent    = "agent"
 	setOperator = "operator"
+	setFleet    = "fleet"
 )
 
 // options bound a run.
@@ -45,9 +46,12 @@ type options struct {
 	only          string // of the comparisons; empty: all
 	set           string // of figures
 	pods          int    // of the agent's set
-	operator      string // binary of the operator's set
-	associations  int    // of the operator's set
-	many          int    // associations of its large cluster
+	nodes         int    // of the fleet's set
+	fleetPods     int
+	fleetTime     time.Duration // in which they start
+	operator      string        // binary of the operator's set
+	associations  int           // of the operator's set
+	many          int           // associations of its large cluster
 }
 
 func main() {
@@ -72,8 +76,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.rounds, "rounds", 5, "rounds per target and protocol")
 	fs.IntVar(&o.connections, "c", 16, "connections")
 	fs.StringVar(&o.only, "only", "", "measure only this comparison: exchange or AssumeRole")
-	fs.StringVar(&o.set, "set", setAll, "figures to make: all; agent, which needs no podid; or operator")
+	fs.StringVar(&o.set, "set", setAll, "figures to make: all; agent, which needs no podid; operator; or fleet, pods that start on many nodes")
 	fs.IntVar(&o.pods, "pods", 1000, "pods of the agent's set")
+	fs.IntVar(&o.nodes, "nodes", 50, "nodes of the fleet's set, each a podid-agent")
+	fs.IntVar(&o.fleetPods, "fleet-pods", 5000, "pods of the fleet's set")
+	fs.DurationVar(&o.fleetTime, "fleet-time", 40*time.Second, "time in which they start")
 	fs.StringVar(&o.operator, "operator", "bin/podid-operator", "the podid-operator binary of the operator's set")
 	fs.IntVar(&o.associations, "associations", 1000, "associations of the operator's set")
 	fs.IntVar(&o.many, "many", 100_000, "associations of its large cluster")
@@ -90,16 +97,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.only != "" && o.only != exchange && o.only != assumeRole {
 		return fmt.Errorf("-only %q: want %s or %s", o.only, exchange, assumeRole)
 	}
-	if o.set != setAll && o.set != setAgent && o.set != setOperator || o.pods < 1 || o.pods > 2000 {
-		return fmt.Errorf("-set %q, -pods %d: want %s, %s or %s, and 1 to 2000 pods", o.set, o.pods, setAll, setAgent, setOperator)
+	if o.set != setAll && o.set != setAgent && o.set != setOperator && o.set != setFleet || o.pods < 1 || o.pods > 2000 {
+		return fmt.Errorf("-set %q, -pods %d: want %s, %s, %s or %s, and 1 to 2000 pods", o.set, o.pods, setAll, setAgent, setOperator, setFleet)
 	}
 	if o.associations < 1 || o.associations > 5000 || o.many < 1 || o.many > 200_000 {
 		return errors.New("want 1 to 5000 associations, and 1 to 200000 in the large cluster")
+	}
+	if o.nodes < 1 || o.nodes > 200 || o.fleetPods < 1 || o.fleetPods > 20_000 || o.fleetTime <= 0 || o.fleetTime > o.limit {
+		return errors.New("want 1 to 200 nodes, and 1 to 20000 pods that start within the limit")
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
 	if o.set == setAgent {
 		return measureAgent(ctx, o, stdout, stderr)
+	}
+	if o.set == setFleet {
+		return measureFleet(ctx, o, stdout, stderr)
 	}
 	if o.set == setOperator {
 		return measureOperator(ctx, o, stdout, stderr)

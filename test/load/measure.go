@@ -140,7 +140,7 @@ func startFloor(ctx context.Context, size int, secure bool) (*process, string, e
 // compareHit runs an agent on the node and asks it again and again for the
 // credentials of pods that it knows.
 func (w *world) compareHit(ctx context.Context, o options, dir string, rep *report) (err error) {
-	a, base, err := w.startAgent(ctx, o, dir)
+	a, base, err := w.startAgent(ctx, o, dir, "--max-request-rate", "0")
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (w *world) compareHit(ctx context.Context, o options, dir string, rep *repo
 
 // startAgent runs podid-agent as it runs on a node, but on loopback and
 // without the limit of requests that would end a flat-out round.
-func (w *world) startAgent(ctx context.Context, o options, dir string) (*process, string, error) {
+func (w *world) startAgent(ctx context.Context, o options, dir string, flags ...string) (*process, string, error) {
 	token, err := w.tokens.token(nodeAudience, "podid-system", "podid-agent", "podid-agent-x")
 	if err != nil {
 		return nil, "", err
@@ -204,10 +204,13 @@ func (w *world) startAgent(ctx context.Context, o options, dir string) (*process
 			return nil, "", err
 		}
 	}
-	a, err := start(ctx, "podid-agent", nil, false, o.agent, "server", "--cluster-name", cluster, "--region", region,
+	args := append([]string{
+		"server", "--cluster-name", cluster, "--region", region,
 		"--endpoint", w.base, "--sts-endpoint", w.base, "--ca-file", filepath.Join(w.dir, "tls", "ca.crt"), "--node-role-arn", w.nodeRole,
 		"--node-token-file", tokenFile, "--node-name", node, "--bind-hosts", "127.0.0.1", "--port", ports[0], "--probe-port", ports[1],
-		"--metrics-port", ports[2], "--max-request-rate", "0")
+		"--metrics-port", ports[2],
+	}, flags...)
+	a, err := start(ctx, "podid-agent", nil, false, o.agent, args...)
 	if err != nil {
 		return nil, "", err
 	}

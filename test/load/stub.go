@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -67,6 +68,10 @@ func (s *stub) seen() []time.Time {
 // ServeHTTP answers one call.
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // so that the end of a client that gave up is noticed
+	if r.Method == http.MethodGet {
+		feed(w, r)
+		return
+	}
 	s.mu.Lock()
 	s.calls = append(s.calls, time.Now())
 	mode, life := s.mode, s.life
@@ -88,4 +93,14 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			`"podIdentityAssociation":{"associationArn":"arn:aws:eks:us-west-2:111122223333:podidentityassociation/c/a-bench","associationId":"a-bench"},`+
 			`"subject":{"namespace":"bench","serviceAccount":"bench"}}`, strings.Repeat("k", 40), strings.Repeat("t", 1100), time.Now().Add(life).Unix())
 	}
+}
+
+// feed is podid's feed of associations, of which none ever changes.
+func feed(w http.ResponseWriter, r *http.Request) {
+	if seconds, err := strconv.Atoi(r.URL.Query().Get("wait")); err == nil {
+		if pause(r.Context(), time.Duration(seconds)*time.Second) != nil {
+			return
+		}
+	}
+	_, _ = fmt.Fprintf(w, `{"clusterUid":"bench","revision":1,"complete":%t,"associations":[]}`, r.URL.Query().Get("clusterUid") == "")
 }
