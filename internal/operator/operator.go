@@ -114,6 +114,7 @@ func parts() []part {
 		{"podid.dev's objects", addObjects},
 		{"the search for pods that were not injected", addMissedPods},
 		{"the upkeep of keys", addKeys},
+		{"the telling of refusals", addRefusals},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"podid/internal/operator/keys"
+	"podid/internal/operator/refusals"
 )
 
 // addKeys brings the API server's keys to the control plane, on the leader.
@@ -31,6 +32,19 @@ func addKeys(mgr manager.Manager, cfg *Config, _ *rooms) error {
 	return mgr.Add(keys.New(keys.Config{
 		ControlPlane: cfg.ControlPlane, KeyFile: cfg.EnrolmentKeyFile, Published: published(mgr.GetConfig(), mgr.GetHTTPClient()), Metrics: m, Log: cfg.Log,
 	}))
+}
+
+// addRefusals tells pods what was refused to them, on the leader.
+func addRefusals(mgr manager.Manager, cfg *Config, _ *rooms) error {
+	m, err := refusals.NewMetrics(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	kube, err := uncached(mgr)
+	if err != nil {
+		return err
+	}
+	return mgr.Add(refusals.New(refusals.Config{Cluster: cfg.Cluster, Caller: cfg.ControlPlane, Client: kube, Metrics: m, Log: cfg.Log}))
 }
 
 // Bounds of the API server's answer.
