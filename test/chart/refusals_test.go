@@ -45,6 +45,7 @@ func TestRefusals(t *testing.T) {
 		{"a writable root", "operator.securityContext.readOnlyRootFilesystem=false", []string{"readOnlyRootFilesystem"}},
 		{"a service account that registration does not know", "agent.serviceAccount.name=nodes", []string{"/agent/serviceAccount/name", "podid-agent"}},
 		{"a service account registered by hand", "agent.serviceAccount.name=nodes,controlPlane.registerCluster=false", nil},
+		{"excluded namespaces without a webhook", "operator.mode=admission-policy,operator.webhook.excludedNamespaces={a}", []string{"/operator/webhook/excludedNamespaces"}},
 		{"an unknown mode", "operator.mode=sidecar", []string{"/operator/mode"}},
 		{"a webhook that waits for a minute", "operator.webhook.timeoutSeconds=60", []string{"/operator/webhook/timeoutSeconds"}},
 		{"a digest that is none", "agent.image.digest=latest", []string{"/agent/image/digest"}},
