@@ -17,6 +17,7 @@ import (
 
 // injectionOptions are the flags of the webhook and of what it gives pods.
 type injectionOptions struct {
+	mode                  string
 	address, minTLS       string
 	drain                 time.Duration
 	certificates, certDir string
@@ -30,6 +31,7 @@ type injectionOptions struct {
 
 func (o *injectionOptions) register(f *pflag.FlagSet) {
 	o.settings = podpatch.DefaultSettings()
+	f.StringVar(&o.mode, "mode", operator.ModeWebhook, "who changes pods: webhook, or admission-policy (the API server itself, by a MutatingAdmissionPolicy)")
 	f.StringVar(&o.address, "webhook-address", ":9443", "address of the webhook; empty for none, where AWS' own is fed")
 	f.StringVar(&o.minTLS, "tls-min-version", "1.2", "least version of TLS that the webhook speaks: 1.2 or 1.3")
 	f.DurationVar(&o.drain, "webhook-drain", 5*time.Second, "how long a replica that stops goes on answering while API servers learn of it")
@@ -55,7 +57,7 @@ func (o *injectionOptions) config(caFile string) (operator.Injection, error) {
 	s := o.settings
 	s.CredentialsURI = uri
 	return operator.Injection{
-		Address: o.address, MinTLS: version, Drain: o.drain, Certificates: o.certificates, CertDir: o.certDir, Owner: o.owner, Settings: s, CAFiles: files,
+		Mode: o.mode, Address: o.address, MinTLS: version, Drain: o.drain, Certificates: o.certificates, CertDir: o.certDir, Owner: o.owner, Settings: s, CAFiles: files,
 	}, errors.Join(versionErr, uriErr, filesErr)
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"podid/internal/operator/admissionpolicy"
 	"podid/internal/operator/cabundle"
 	"podid/internal/operator/certs"
 	"podid/internal/operator/feed"
@@ -30,6 +32,12 @@ import (
 	"podid/internal/operator/webhookconfig"
 )
 
+// Who changes pods.
+const (
+	ModeWebhook = "webhook"          // the operator, called by the API server
+	ModePolicy  = "admission-policy" // the API server, by a MutatingAdmissionPolicy
+)
+
 // Where the webhook's certificate comes from.
 const (
 	CertificatesSelf  = "self"  // made and renewed by the operator
@@ -38,6 +46,7 @@ const (
 
 // Injection is how pods come to what they need.
 type Injection struct {
+	Mode         string // ModeWebhook or ModePolicy; "" is ModeWebhook
 	Address      string // host:port of the webhook; "" serves none
 	MinTLS       uint16 // 0 is TLS 1.2
 	Drain        time.Duration
@@ -53,7 +62,11 @@ func (c *Injection) validate() error {
 	if err := c.Settings.Validate(); err != nil {
 		problems = append(problems, err)
 	}
+	if c.Mode != ModeWebhook && c.Mode != ModePolicy {
+		problems = append(problems, fmt.Errorf("mode %q: want %s or %s", c.Mode, ModeWebhook, ModePolicy))
+	}
 	switch {
+	case c.Mode == ModePolicy: // which needs no certificate
 	case c.Certificates != CertificatesSelf && c.Certificates != CertificatesFiles:
 		problems = append(problems, fmt.Errorf("webhook certificates %q: want %s or %s", c.Certificates, CertificatesSelf, CertificatesFiles))
 	case c.Certificates == CertificatesFiles && c.CertDir == "":
@@ -71,9 +84,13 @@ type injection struct {
 	owner  *owner.Owner
 }
 
-// addInjection sets up what gives pods their identity: the webhook, on every replica.
+// addInjection sets up what gives pods their identity: the webhook, on every
+// replica, or what the API server does it by.
 func addInjection(mgr manager.Manager, cfg *Config, r *rooms) error {
-	if cfg.Injection.Address == "" {
+	if cfg.Injection.Mode == "" {
+		cfg.Injection.Mode = ModeWebhook
+	}
+	if cfg.Injection.Mode == ModeWebhook && cfg.Injection.Address == "" {
 		return nil
 	}
 	if len(cfg.Injection.CAFiles) > 0 {
@@ -93,6 +110,9 @@ func addInjection(mgr manager.Manager, cfg *Config, r *rooms) error {
 	}
 	if err := mgr.Add(accounts); err != nil {
 		return fmt.Errorf("follow service accounts: %w", err)
+	}
+	if cfg.Injection.Mode == ModePolicy {
+		return i.policy(accounts)
 	}
 	return i.webhook(accounts)
 }
@@ -125,7 +145,7 @@ func (i *injection) webhook(accounts *serviceaccounts.Book) error {
 		Patcher: &podpatch.Patcher{Settings: i.cfg.Injection.Settings, Jitter: rand.Int64N},
 	}
 	if len(i.cfg.Injection.CAFiles) > 0 {
-		if handler.Injected, err = i.authorities(); err != nil {
+		if handler.Injected, err = i.authorities(nil); err != nil {
 			return err
 		}
 	}
@@ -140,10 +160,44 @@ func (i *injection) webhook(accounts *serviceaccounts.Book) error {
 	})
 }
 
+// policy sets up what the API server changes pods by.
+func (i *injection) policy(accounts *serviceaccounts.Book) error {
+	var m *admissionpolicy.Maintainer // known before anything runs
+	var injected func(context.Context, string)
+	var err error
+	if len(i.cfg.Injection.CAFiles) > 0 {
+		if injected, err = i.authorities(func(namespace string) bool { return m.Has(namespace) }); err != nil {
+			return err
+		}
+	}
+	m, err = admissionpolicy.New(admissionpolicy.Config{
+		Client: i.client, Mapper: i.mgr.GetRESTMapper(), Associated: associated{i.feed}, Accounts: accounts, Settings: i.cfg.Injection.Settings,
+		Excluded: []string{"kube-system", i.cfg.Namespace}, Owner: i.owner.References, Injected: injected, Metrics: metrics.Registry, Log: i.cfg.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("maintain the admission policy: %w", err)
+	}
+	return i.mgr.Add(m)
+}
+
+// associated is a feed as a policy's maintainer sees it.
+type associated struct{ *feed.Feed }
+
+func (a associated) All() iter.Seq2[string, string] {
+	s := a.Snapshot()
+	return func(yield func(string, string) bool) {
+		for x := range s.All() {
+			if !yield(x.Namespace, x.ServiceAccount) {
+				return
+			}
+		}
+	}
+}
+
 // authorities sets up the ConfigMaps that pods mount.
-func (i *injection) authorities() (func(context.Context, string), error) {
+func (i *injection) authorities(needed func(string) bool) (func(context.Context, string), error) {
 	k, err := cabundle.New(cabundle.Config{
-		Client: i.client, Read: cabundle.PEM(os.ReadFile, i.cfg.Injection.CAFiles...), Owner: i.owner.References, Now: time.Now, Metrics: metrics.Registry, Log: i.cfg.Log,
+		Client: i.client, Read: cabundle.PEM(os.ReadFile, i.cfg.Injection.CAFiles...), Owner: i.owner.References, Needed: needed, Now: time.Now, Metrics: metrics.Registry, Log: i.cfg.Log,
 	})
 	if err != nil {
 		return nil, err

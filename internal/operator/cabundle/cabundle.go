@@ -54,11 +54,13 @@ const (
 	unusedFor   = 10 * time.Minute
 )
 
-// Config says what is kept where. All fields but Owner are required.
+// Config says what is kept where. All fields but Owner and Needed are required.
 type Config struct {
-	Client  client.WithWatch
-	Read    func() ([]byte, error) // the authorities, in PEM
-	Owner   func(context.Context) []metav1.OwnerReference
+	Client client.WithWatch
+	Read   func() ([]byte, error) // the authorities, in PEM
+	Owner  func(context.Context) []metav1.OwnerReference
+	// Needed says of namespaces without a pod that mounts the ConfigMap whether they keep it.
+	Needed  func(namespace string) bool
 	Now     func() time.Time
 	Metrics prometheus.Registerer
 	Log     *slog.Logger

@@ -126,6 +126,9 @@ func (s Sweeper) one(ctx context.Context, namespace string) error {
 
 // used reports whether a pod of the namespace that has not ended mounts the ConfigMap.
 func (s Sweeper) used(ctx context.Context, namespace string) (bool, error) {
+	if s.Keeper.cfg.Needed != nil && s.Keeper.cfg.Needed(namespace) {
+		return true, nil
+	}
 	next := ""
 	for {
 		var pods corev1.PodList

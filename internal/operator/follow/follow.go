@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
@@ -64,10 +65,18 @@ func (*Follower[T]) NeedLeaderElection() bool { return false }
 
 // Start follows until ctx ends.
 func (f *Follower[T]) Start(ctx context.Context) error {
-	var kind T
 	logger := logr.FromSlogHandler(f.log.Handler())
-	cache.NewReflectorWithOptions(f.source, kind, (*store[T])(f), cache.ReflectorOptions{Name: f.name, Logger: &logger}).RunWithContext(ctx)
+	cache.NewReflectorWithOptions(f.source, example[T](), (*store[T])(f), cache.ReflectorOptions{Name: f.name, Logger: &logger}).RunWithContext(ctx)
 	return nil
+}
+
+// example is what a reflector takes a kind from: it looks into one without a type of its own.
+func example[T client.Object]() any {
+	var kind T
+	if _, ok := any(kind).(*unstructured.Unstructured); ok {
+		return &unstructured.Unstructured{}
+	}
+	return kind
 }
 
 // Synced is closed once the sink has been told of all objects.

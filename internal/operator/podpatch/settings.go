@@ -102,6 +102,15 @@ type Identity struct {
 	Annotations map[string]string // of the service account; may be nil
 }
 
+// OfServiceAccount is what holds for the pods of a service account that say
+// nothing themselves: the life of their tokens, and whether STS is regional.
+// What cannot be read is left out.
+func (s *Settings) OfServiceAccount(id Identity) (life time.Duration, regionalSTS bool) {
+	life, _ = s.expiration(&Pod{}, id)
+	regionalSTS, _ = s.regionalSTS(id)
+	return life, regionalSTS
+}
+
 // expiration is the life asked for: the pod's annotation goes before the
 // service account's, and that before the setting. What cannot be read is left
 // out, and told.

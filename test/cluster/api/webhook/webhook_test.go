@@ -8,14 +8,12 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,7 +22,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,10 +30,10 @@ import (
 
 	"podid/internal/operator"
 	"podid/internal/operator/cabundle"
-	"podid/internal/operator/podidclient"
 	"podid/internal/operator/podpatch"
 	"podid/internal/operator/webhookconfig"
 	"podid/test/cluster/apiserver"
+	"podid/test/cluster/plane"
 )
 
 var server *apiserver.Server
@@ -104,46 +101,6 @@ func freePort(t *testing.T, a netip.Addr) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// controlPlane tells a feed that never changes.
-func controlPlane(t *testing.T, associations ...string) *podidclient.Client {
-	t.Helper()
-	type association struct {
-		Namespace      string `json:"namespace"`
-		ServiceAccount string `json:"serviceAccount"`
-		ID             string `json:"associationId"`
-		Revision       int64  `json:"revision"`
-	}
-	known := []association{}
-	for i, a := range associations {
-		ns, sa, _ := strings.Cut(a, "/")
-		known = append(known, association{ns, sa, fmt.Sprintf("a-%017d", i), 1})
-	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		first := r.URL.Query().Get("after") == ""
-		if wait := r.URL.Query().Get("wait"); !first && wait != "" && wait != "0" {
-			select {
-			case <-r.Context().Done():
-			case <-t.Context().Done():
-			}
-			return
-		}
-		answer := map[string]any{"clusterUid": "c", "revision": 1, "complete": first, "associations": []association{}}
-		if first {
-			answer["associations"] = known
-		}
-		_ = json.NewEncoder(w).Encode(answer)
-	}))
-	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-	c, err := podidclient.New(podidclient.Config{
-		Endpoint: s.URL, Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
-}
-
 // endpoint makes the Service by which the API server finds the webhook.
 func endpoint(t *testing.T, namespace string, a netip.Addr, port int) {
 	t.Helper()
@@ -167,7 +124,7 @@ func endpoint(t *testing.T, namespace string, a netip.Addr, port int) {
 }
 
 // install does what the chart does, and starts the operator; the result stops it.
-func install(t *testing.T, namespace string, plane *podidclient.Client) (stop func()) {
+func install(t *testing.T, namespace string, known *plane.Plane) (stop func()) {
 	t.Helper()
 	server.ServiceAccount(t, namespace, "podid-operator", nil)
 	config, err := yaml.Marshal(webhookconfig.Desired(webhookconfig.Options{Namespace: namespace}))
@@ -192,7 +149,7 @@ func install(t *testing.T, namespace string, plane *podidclient.Client) (stop fu
 	go func() {
 		done <- operator.Run(ctx, operator.Config{
 			Cluster: "test", Namespace: namespace, MetricsAddress: "0", HealthAddress: "127.0.0.1:" + strconv.Itoa(health),
-			ControlPlane: plane, Kubernetes: server.AsServiceAccount(t, namespace, "podid-operator"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			ControlPlane: known.Client, Kubernetes: server.AsServiceAccount(t, namespace, "podid-operator"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 			Injection: operator.Injection{
 				Address: netip.AddrPortFrom(a, uint16(port)).String(), Certificates: operator.CertificatesSelf, Owner: "podid-operator", Settings: podpatch.DefaultSettings(), CAFiles: []string{authorities},
 			},
@@ -276,12 +233,12 @@ func TestWebhook(t *testing.T) {
 	app := server.Namespace(t, nil)
 	off := server.Namespace(t, map[string]string{webhookconfig.LabelInjection: webhookconfig.Disabled})
 	strict := server.Namespace(t, map[string]string{webhookconfig.LabelInjection: webhookconfig.Required})
-	plane := controlPlane(t, app+"/s3", off+"/s3", strict+"/s3", own+"/s3")
+	known := plane.New(t, app+"/s3", off+"/s3", strict+"/s3", own+"/s3")
 	for _, ns := range []string{own, app, off, strict} {
 		server.ServiceAccount(t, ns, "s3", nil)
 	}
 	server.ServiceAccount(t, app, "plain", nil)
-	stop := install(t, own, plane)
+	stop := install(t, own, known)
 
 	required := map[string]string{webhookconfig.LabelInjection: webhookconfig.Required}
 	apiserver.Eventually(t, 10*time.Second, "the API server to know the webhook", func(context.Context) error {
