@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
 	ekstypes "github.com/aws/aws-sdk-go-v2/service/eks/types"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"podid/api/v1alpha1"
@@ -158,7 +160,7 @@ func (r *Reconciler) repair(ctx context.Context, t *task) *setback {
 		r.describeStatus(t)
 		return nil
 	}
-	if wait := r.tooSoon(t); wait {
+	if r.tooSoon(t) {
 		return &setback{status: metav1.ConditionUnknown, reason: reasonRetrying, message: "The association was changed again right after it was repaired."}
 	}
 	if t.live.Tags[AdoptedTag] == AdoptedAsIs {
@@ -171,6 +173,7 @@ func (r *Reconciler) repair(ctx context.Context, t *task) *setback {
 	if err != nil {
 		return asSetback(err)
 	}
+	r.wasRepaired(t)
 	was := aws.ToString(t.live.RoleArn)
 	if out.Association != nil {
 		tags := t.live.Tags
@@ -182,24 +185,28 @@ func (r *Reconciler) repair(ctx context.Context, t *task) *setback {
 	return nil
 }
 
-// tooSoon says whether the association of the same spec was updated just before.
+// drifted reports whether the association was what the object asks for, and
+// somebody has changed it since: the spec is that of the last time.
+func drifted(t *task) bool { return t.was.Status.ObservedGeneration == t.o.Generation }
+
+// tooSoon says whether a drifted association was repaired just before.
 func (r *Reconciler) tooSoon(t *task) bool {
-	if t.was.Status.ObservedGeneration != t.o.Generation {
-		return false
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.Now()
-	for uid, at := range r.repaired {
-		if now.Sub(at) >= repairSpacing {
-			delete(r.repaired, uid)
-		}
+	maps.DeleteFunc(r.repaired, func(_ types.UID, at time.Time) bool { return now.Sub(at) >= repairSpacing })
+	_, was := r.repaired[t.o.UID]
+	return was && drifted(t)
+}
+
+// wasRepaired remembers that a drift was repaired.
+func (r *Reconciler) wasRepaired(t *task) {
+	if !drifted(t) {
+		return
 	}
-	if _, ok := r.repaired[t.o.UID]; ok {
-		return true
-	}
-	r.repaired[t.o.UID] = now
-	return false
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.repaired[t.o.UID] = r.Now()
 }
 
 // differences is what has to change of an association; nil for nothing. The

@@ -89,7 +89,7 @@ const (
 // Times between tries of one object.
 const (
 	leastBackoff  = time.Second
-	mostBackoff   = 5 * time.Minute
+	mostBackoff   = 2 * time.Minute
 	refusedAgain  = time.Minute     // at first, after a refusal
 	conflictAgain = 2 * time.Minute // an association of others may go
 	raceAgain     = time.Second

@@ -143,6 +143,24 @@ func TestDrift(t *testing.T) {
 	w.want("a", ready, found, propagated)
 }
 
+// TestDriftAfterRefusals: an update that was refused is no repair.
+func TestDriftAfterRefusals(t *testing.T) {
+	w := newWorld(t)
+	w.allow("p")
+	w.ask("a", roleA)
+	w.run("a")
+	w.edit("a", func(o *v1alpha1.PodIdentityAssociation) { o.Spec.RoleARN = roleB })
+	w.fail["Update"] = refusal("AccessDeniedException", "User: x is not authorized to perform: iam:PassRole on resource: y")
+	for range 3 {
+		w.run("a")
+		w.want("a", "False RoleNotPassable")
+	}
+	w.fail = map[string]error{}
+	w.run("a")
+	w.wantChanges("Update")
+	w.want("a", ready)
+}
+
 func TestWithdrawn(t *testing.T) {
 	for _, tc := range []struct {
 		name string

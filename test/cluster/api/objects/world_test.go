@@ -105,24 +105,37 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), ns: server.Namespace(t, nil), apps: server.Namespace(t, map[string]string{"team": "data"}), address: freeAddress(t)}
-	server.ServiceAccount(t, w.ns, "podid-operator", nil)
-	w.apply(strings.ReplaceAll(rights, "NAMESPACE", w.ns))
+	w := undefined(t)
+	w.define()
+	return w
+}
+
+// define has the API server know podid.dev's kinds.
+func (w *world) define() {
+	w.t.Helper()
 	for _, kind := range []string{"podidentityassociations", "podidentityrolepolicies"} {
-		if err := server.ApplyFile(t.Context(), "../../../../api/v1alpha1/crds/podid.dev_"+kind+".yaml"); err != nil {
-			t.Fatal(err)
+		if err := server.ApplyFile(w.t.Context(), "../../../../api/v1alpha1/crds/podid.dev_"+kind+".yaml"); err != nil {
+			w.t.Fatal(err)
 		}
 	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	w.eventually("podid.dev's kinds to be served", func(context.Context) (err error) {
+	w.eventually("podid.dev's kinds to be served", func(ctx context.Context) (err error) {
 		if w.kube, err = client.New(server.Config, client.Options{Scheme: scheme}); err != nil {
 			return err
 		}
-		return errors.Join(w.kube.List(t.Context(), &v1alpha1.PodIdentityAssociationList{}), w.kube.List(t.Context(), &v1alpha1.PodIdentityRolePolicyList{}))
+		return errors.Join(w.kube.List(ctx, &v1alpha1.PodIdentityAssociationList{}), w.kube.List(ctx, &v1alpha1.PodIdentityRolePolicyList{}))
 	})
+}
+
+// undefined is a world without podid.dev's kinds, unless a test before had them.
+func undefined(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), ns: server.Namespace(t, nil), apps: server.Namespace(t, map[string]string{"team": "data"}), address: freeAddress(t)}
+	server.ServiceAccount(t, w.ns, "podid-operator", nil)
+	w.apply(strings.ReplaceAll(rights, "NAMESPACE", w.ns))
 	w.tokenFile, w.kubeconfig = filepath.Join(w.dir, "token"), filepath.Join(w.dir, "kubeconfig")
 	if err := os.WriteFile(w.tokenFile, []byte(server.Token(t, w.ns, "podid-operator", "podid.dev/control-plane", nil)), 0o600); err != nil {
 		t.Fatal(err)
@@ -199,6 +212,7 @@ func (w *world) ca() string { return filepath.Join(w.dir, "data", "tls", "ca.crt
 func (w *world) podid(args ...string) string {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), filepath.Join(bin, "podid"), args...)
+	cmd.Dir = w.dir // what registration writes lies there
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+w.endpoint(), "AWS_REGION=us-west-2", "AWS_CONFIG_FILE=/dev/null",
 		"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(w.dir, "data", "admin-credentials"), "AWS_CA_BUNDLE="+w.ca())
 	var stderr strings.Builder
