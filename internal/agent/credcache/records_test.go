@@ -44,7 +44,7 @@ func TestTakeOver(t *testing.T) {
 		}
 		next := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
 		defer next.stop()
-		next.auth.calls = 100
+		next.auth.set(func(a *fakeAuth) { a.calls = 100 })
 		for _, r := range got {
 			if !next.Adopt(r) {
 				t.Errorf("not taken over: %s", r.UID)
@@ -59,13 +59,13 @@ func TestTakeOver(t *testing.T) {
 				t.Errorf("%s: found %v, %v", raw, found, err)
 			}
 		}
-		if next.auth.calls != 100 {
-			t.Errorf("%d calls", next.auth.calls-100)
+		if next.auth.count() != 100 {
+			t.Errorf("%d calls", next.auth.count()-100)
 		}
 		time.Sleep(2*time.Hour + time.Minute)
 		synctest.Wait()
-		if next.auth.calls != 102 {
-			t.Errorf("%d renewals when they are due, want 2", next.auth.calls-100)
+		if next.auth.count() != 102 {
+			t.Errorf("%d renewals when they are due, want 2", next.auth.count()-100)
 		}
 	})
 }

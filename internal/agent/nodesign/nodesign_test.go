@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ import (
 
 // cluster is an API server with one node.
 type cluster struct {
+	mu        sync.Mutex // guards all
 	t         *testing.T
 	taints    []string
 	condition *condition
@@ -33,6 +35,8 @@ type cluster struct {
 }
 
 func (c *cluster) Do(_ context.Context, in kubeapi.Request) (*http.Response, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.calls = append(c.calls, strings.TrimPrefix(in.Method+" "+in.Path, "GET /api/v1/nodes/n%2F1"))
 	if len(c.fail) > 0 {
 		err := c.fail[0]
@@ -113,8 +117,9 @@ func start(t *testing.T, state State, change func(*bed)) *bed {
 		change(b)
 	}
 	s, err := New(Config{
-		API: b.cluster, Node: "n/1", State: func(context.Context) State { return b.state }, Succeeded: func() bool { return b.succeeded },
-		Log: slog.New(slog.NewTextHandler(&b.log, nil)), Following: func(on bool) { b.on = on },
+		API: b.cluster, Node: "n/1", State: func(context.Context) State { return seen(b, func() State { return b.state }) },
+		Succeeded: func() bool { return b.succeeded }, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+		Following: func(on bool) { seen(b, func() bool { b.on = on; return on }) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +137,13 @@ func start(t *testing.T, state State, change func(*bed)) *bed {
 	return b
 }
 
+// seen looks at what the sign changes, or changes what it looks at.
+func seen[T any](b *bed, what func() T) T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return what()
+}
+
 var (
 	ready = State{Ready: true, Reason: ReasonServing}
 	not   = State{Reason: ReasonNot, Message: "why"}
@@ -140,14 +152,20 @@ var (
 func TestTaintGoesWhenReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, not, nil)
+		wait := func(d time.Duration) {
+			b.mu.Unlock()
+			time.Sleep(d)
+			synctest.Wait()
+			b.mu.Lock()
+		}
+		b.mu.Lock()
 		if len(b.taints) != 4 || b.condition.Status != "False" || b.condition.Message != "why" || b.condition.Reason != ReasonNot {
 			t.Errorf("taints %v, condition %+v", b.taints, b.condition)
 		}
 		began := b.condition.LastTransitionTime
-		time.Sleep(time.Minute)
+		wait(time.Minute)
 		b.state = ready
-		time.Sleep(eagerInterval)
-		synctest.Wait()
+		wait(eagerInterval)
 		if d := cmp.Diff([]string{"other", "third"}, b.taints); d != "" || b.condition.Status != "True" || !b.on {
 			t.Errorf("%s condition %+v", d, b.condition)
 		}
@@ -157,8 +175,7 @@ func TestTaintGoesWhenReady(t *testing.T) {
 		// A calm node: one look a minute, one write in five.
 		b.calls = nil
 		began = b.condition.LastTransitionTime
-		time.Sleep(10*time.Minute + time.Second)
-		synctest.Wait()
+		wait(10*time.Minute + time.Second)
 		writes := 0
 		for _, c := range b.calls {
 			if strings.HasPrefix(c, "PATCH") {
@@ -170,11 +187,11 @@ func TestTaintGoesWhenReady(t *testing.T) {
 		}
 		// Somebody taints the node anew, as when it joins again.
 		b.taints = []string{Taint}
-		time.Sleep(calmInterval)
-		synctest.Wait()
+		wait(calmInterval)
 		if len(b.taints) != 0 {
 			t.Errorf("taints %v", b.taints)
 		}
+		b.mu.Unlock()
 		b.stop()
 		if b.condition.Status != "False" || b.condition.Reason != ReasonStopped {
 			t.Errorf("condition after the end %+v", b.condition)
@@ -197,7 +214,7 @@ func TestConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, ready, func(b *bed) { b.before = func() { b.taints = []string{"x", "other", "y", Taint, "z"} } })
 		defer b.stop()
-		if d := cmp.Diff([]string{"x", "other", "y", "z"}, b.taints); d != "" {
+		if d := cmp.Diff([]string{"x", "other", "y", "z"}, seen(b, func() []string { return b.taints })); d != "" {
 			t.Error(d)
 		}
 	})
@@ -218,12 +235,16 @@ func TestTroubles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := start(t, ready, func(b *bed) { b.fail = tc.fail })
-				defer b.stop()
+				defer b.stop() // after the unlocking below
+				b.mu.Lock()
 				if b.on || slices.Contains(b.taints, "x") || len(b.taints) != 4 {
 					t.Errorf("on %v, taints %v", b.on, b.taints)
 				}
+				b.mu.Unlock()
 				time.Sleep(tc.wait + time.Second)
 				synctest.Wait()
+				b.mu.Lock()
+				defer b.mu.Unlock()
 				if !b.on || len(b.taints) != 2 || strings.Count(b.log.String(), "does not show") != 1 {
 					t.Errorf("on %v, taints %v; log: %s", b.on, b.taints, b.log.String())
 				}

@@ -65,7 +65,17 @@ type cache struct {
 	gone []string
 }
 
-func (c *cache) PodUIDs() []string { return c.uids }
+func (c *cache) PodUIDs() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uids
+}
+
+func (c *cache) holds(uids ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.uids = uids
+}
 
 func (c *cache) Gone(uid string) {
 	c.mu.Lock()
@@ -184,7 +194,7 @@ func TestRelist(t *testing.T) {
 				w, watch := stream()
 				b := start(t, nil, shows("5", "", "a"), gone, shows("9", ""), watch)
 				defer b.stop()
-				b.cache.uids = []string{"a"}
+				b.cache.holds("a")
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
 				if d := cmp.Diff([]string{"list 0", "watch 5", "list 0", "watch 9"}, b.asked()); d != "" {
