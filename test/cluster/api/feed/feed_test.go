@@ -153,6 +153,7 @@ func (w *world) podid(args ...string) string {
 	w.t.Helper()
 	_, port, _ := net.SplitHostPort(w.address)
 	cmd := exec.CommandContext(w.t.Context(), filepath.Join(bin, "podid"), args...)
+	cmd.Dir = w.dir // what registration writes lies there
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL=https://localhost:"+port, "AWS_REGION=us-west-2", "AWS_CONFIG_FILE=/dev/null",
 		"AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(w.dir, "data", "admin-credentials"),
 		"AWS_CA_BUNDLE="+filepath.Join(w.dir, "data", "tls", "ca.crt"))
