@@ -26,6 +26,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"podid/internal/operator"
@@ -54,7 +55,7 @@ rules:
 - {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: [podid-operator], verbs: [get]}
 - {apiGroups: [""], resources: [configmaps], verbs: [create]}
 - {apiGroups: [""], resources: [configmaps], resourceNames: [podid-ca-bundle], verbs: [get, list, watch, update, delete]}
-- {apiGroups: [""], resources: [pods], verbs: [list]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -296,6 +297,54 @@ func TestWebhook(t *testing.T) {
 		if _, err := server.Client.CoreV1().ConfigMaps(other).Get(t.Context(), cabundle.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
+	})
+
+	injected := func(what string) {
+		t.Helper()
+		apiserver.Eventually(t, 20*time.Second, what, func(ctx context.Context) error {
+			p, err := create(t, strict, pod("s3", nil))
+			if err == nil && volume(p) == "" {
+				err = errors.New("the pod was not injected")
+			}
+			return errors.Join(err, trusted(ctx))
+		})
+	}
+	t.Run("who applies the configuration again leaves the authorities", func(t *testing.T) {
+		config, err := yaml.Marshal(webhookconfig.Desired(webhookconfig.Options{Namespace: own}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Apply(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		if err := trusted(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("authorities that were taken away come back", func(t *testing.T) {
+		patch := []byte(`[{"op": "remove", "path": "/webhooks/1/clientConfig/caBundle"}]`)
+		if _, err := server.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(t.Context(), webhookconfig.Name, types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		injected("the webhook to be trusted again")
+	})
+	t.Run("a certificate that was deleted is made anew", func(t *testing.T) {
+		secrets := server.Client.CoreV1().Secrets(own)
+		before, err := secrets.Get(t.Context(), "podid-operator-webhook", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := secrets.Delete(t.Context(), before.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		apiserver.Eventually(t, 20*time.Second, "another certificate", func(ctx context.Context) error {
+			after, err := secrets.Get(ctx, before.Name, metav1.GetOptions{})
+			if err == nil && bytes.Equal(after.Data["ca.crt"], before.Data["ca.crt"]) {
+				err = errors.New("it is the same")
+			}
+			return err
+		})
+		injected("the webhook to be trusted by the new authority")
 	})
 
 	stop()
