@@ -155,6 +155,9 @@ var importedOnly = []struct {
 	{"github.com/aws/aws-sdk-go-v2", []string{
 		"internal/issuer/awssts", "internal/cli", "internal/agent", "internal/operator", "internal/dev", "internal/homecluster", "internal/controlplane/controlplanetest", "cmd",
 	}, "in the server one room is a client of AWS; the others are what AWS' clients speak to"},
+	{"sigs.k8s.io/controller-runtime", []string{"internal/operator", "cmd/podid-operator"}, "the operator is the one program that lives by watching Kubernetes (ADR 0011)"},
+	{"k8s.io/client-go", []string{"internal/operator", "cmd/podid-operator"}, "as above: the CLI and the agent have small clients of their own"},
+	{"github.com/open-policy-agent/cert-controller", []string{"internal/operator/certs"}, "one room makes the webhook's certificates"},
 	{"github.com/vishvananda/netlink", []string{"internal/agent/linklocal"}, "one room changes the node's network"},
 }
 

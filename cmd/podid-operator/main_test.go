@@ -252,10 +252,12 @@ func TestSettling(t *testing.T) {
 func TestLull(t *testing.T) {
 	var r lull
 	for i, step := range []struct {
-		allocs uint64 // MiB
+		allocs uint64 // KiB
+		ticks  int    // that go by before
 		due    bool
-	}{{10, false}, {11, true}, {12, false}, {14, false}, {30, false}, {31, true}, {32, false}, {33, false}, {38, false}, {39, true}} {
-		if got := r.due(step.allocs << 20); got != step.due {
+	}{{6000, 0, false}, {6500, 0, true}, {7000, 20, false}, {16000, 0, false}, {16500, 0, true}, {40000, 0, false}, {40100, 0, false}, {40200, 20, true}} {
+		r.ticks += step.ticks
+		if got := r.due(step.allocs << 10); got != step.due {
 			t.Errorf("step %d: due %t", i, got)
 		}
 	}

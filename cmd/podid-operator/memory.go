@@ -16,24 +16,30 @@ import (
 
 const (
 	// settleEvery is how often is looked whether there is anything to give back.
-	settleEvery = 5 * time.Second
+	settleEvery = 2 * time.Second
 	// rushAllocs is what must have been allocated for that, quietAllocs what an operator allocates meanwhile that idles.
 	rushAllocs  = 8 << 20
-	quietAllocs = 2 << 20
+	quietAllocs = 1 << 20
+	// pauseTicks lie between two rushes that are cleaned up after: reviews that come in bursts would pay for it each time.
+	pauseTicks = 15
 )
 
 // lull notices when a rush is over: the start, a great many associations, a
 // storm of pods, or the little that an idle operator does, after some minutes.
-type lull struct{ last, settled uint64 }
+type lull struct {
+	last, settled uint64
+	ticks         int // since the last one
+}
 
 // due is true once after each rush. allocs is a running total.
 func (r *lull) due(allocs uint64) bool {
 	quiet := allocs-r.last < quietAllocs
 	r.last = allocs
-	if !quiet || allocs-r.settled < rushAllocs {
+	r.ticks++
+	if !quiet || r.settled > 0 && (allocs-r.settled < rushAllocs || r.ticks < pauseTicks) { // the start is a rush, however little it allocates
 		return false
 	}
-	r.settled = allocs
+	r.settled, r.ticks = allocs, 0
 	return true
 }
 

@@ -255,6 +255,9 @@ func (b *operatorBench) reviews(ctx context.Context, op *process, base string, p
 	got, least := median(p.got), median(p.base)
 	name := fmt.Sprintf("review, %d associations, %s: CPU", associations, proto)
 	b.row(p.ratio() > maxReviewRatio, name, fmt.Sprintf("%.1f x empty", maxReviewRatio), "%.2f x empty (%.0f us)", p.ratio(), micro(least.cpuPerRequest()))
+	if proto == http2 { // AWS' webhook was measured over HTTP/1.1
+		return nil
+	}
 	b.row(got.cpuPerRequest() > maxReview, name, fmt.Sprintf("%.0f us", micro(maxReview)), "%.0f us", micro(got.cpuPerRequest()))
 	return nil
 }

@@ -351,20 +351,22 @@ func (s *scanner) raw() (body string, escaped, ok bool) {
 	if !s.take('"') {
 		return "", false, false
 	}
-	begin := s.at
-	for s.at < len(s.text) {
-		switch c := s.text[s.at]; {
+	text, begin, at := s.text, s.at, s.at // most of a review is text in quotes
+	for at < len(text) {
+		switch c := text[at]; {
 		case c == '"':
-			s.at++
-			return s.text[begin : s.at-1], escaped, true
+			s.at = at + 1
+			return text[begin:at], escaped, true
 		case c == '\\':
-			if escaped = true; !s.escape() {
+			s.at, escaped = at, true
+			if !s.escape() {
 				return "", true, false
 			}
+			at = s.at
 		case c < ' ':
 			return "", escaped, false
 		default:
-			s.at++
+			at++
 		}
 	}
 	return "", escaped, false

@@ -192,7 +192,8 @@ func (h *Handler) identify(ctx context.Context, namespace, account string) (podp
 	has, err := h.Associations.Has(ctx, namespace, account)
 	if err != nil {
 		h.Metrics.stale.Inc()
-		h.Log.LogAttrs(ctx, slog.LevelWarn, "associations may be out of date", slog.String("namespace", namespace),
+		// The feed tells once that it is so; who looks for one pod's reason asks for more.
+		h.Log.LogAttrs(ctx, slog.LevelDebug, "associations may be out of date", slog.String("namespace", namespace),
 			slog.String("service_account", account), slog.Bool("associated", has), slog.String("error", err.Error()))
 	}
 	annotations, _ := h.ServiceAccounts.Annotations(ctx, namespace, account)

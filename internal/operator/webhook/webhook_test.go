@@ -62,7 +62,7 @@ func newHandler(t testing.TB, w *world) *harness {
 		t.Fatal(err)
 	}
 	return &harness{registry: registry, log: log, Handler: &webhook.Handler{
-		Associations: w, ServiceAccounts: w, Metrics: m, Log: slog.New(slog.NewTextHandler(log, nil)), Now: time.Now,
+		Associations: w, ServiceAccounts: w, Metrics: m, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: time.Now,
 		Patcher: &podpatch.Patcher{Settings: podpatch.DefaultSettings(), Jitter: func(int64) int64 { return 0 }},
 	}}
 }
