@@ -26,7 +26,7 @@ import (
 // tokens: clusters that come with a code, tokens for kubectl, access entries.
 func TestJoining(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Options{Settings: map[string]string{"PODID_TOKEN_REVIEW": "true"}})
-	cp.Register("my-cluster", nil)
+	cl := cp.Register("my-cluster", nil)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/joining", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
@@ -37,6 +37,8 @@ func TestJoining(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": wantStatus, "openid": startOpenID,
+			"user":   makeUser,
+			"podapi": func(ts *testscript.TestScript, neg bool, args []string) { startPodAPI(ts, cl, neg, args) },
 			"review": func(ts *testscript.TestScript, neg bool, args []string) { reviewToken(ts, cp, neg, args) },
 		},
 	})
@@ -104,4 +106,40 @@ func reviewToken(ts *testscript.TestScript, cp *controlplanetest.ControlPlane, n
 	case !neg && who != strings.Join(args[2:], " "):
 		ts.Fatalf("the token is %q's, want %q", who, args[2:])
 	}
+}
+
+// startPodAPI is the command `podapi FILE`: it starts an API server with the
+// pod run/app-1 of my-cluster, makes tokens that are bound to it, and writes a
+// kubeconfig for it.
+func startPodAPI(ts *testscript.TestScript, cl *controlplanetest.Cluster, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: podapi FILE")
+	}
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method + " " + r.URL.Path {
+		case "GET /api/v1/namespaces/run/pods/app-1":
+			_, _ = io.WriteString(w, `{"metadata": {"name": "app-1", "namespace": "run", "uid": "uid-1"}, "spec": {"serviceAccountName": "sa", "nodeName": "node-1"}}`)
+		case "POST /api/v1/namespaces/run/serviceaccounts/sa/token":
+			var in struct {
+				Spec struct {
+					Audiences      []string
+					BoundObjectRef struct{ Kind, Name, UID string }
+				}
+			}
+			if json.NewDecoder(r.Body).Decode(&in) != nil || in.Spec.BoundObjectRef.Kind != "Pod" || in.Spec.BoundObjectRef.UID != "uid-1" || len(in.Spec.Audiences) != 1 {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			token := cl.Token(controlplanetest.Pod{Namespace: "run", ServiceAccount: "sa", Name: in.Spec.BoundObjectRef.Name, UID: "uid-1", Audience: in.Spec.Audiences[0]})
+			_, _ = fmt.Fprintf(w, `{"status": {"token": %q, "expirationTimestamp": "2099-01-01T00:00:00Z"}}`, token)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"kind": "Status", "reason": "NotFound", "message": "no such thing"}`)
+		}
+	}))
+	ts.Defer(srv.Close)
+	ca := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
+	text := fmt.Sprintf(`{"current-context": "test", "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
+		"clusters": [{"name": "c", "cluster": {"server": %q, "certificate-authority-data": %q}}], "users": [{"name": "u", "user": {"token": "of-the-test"}}]}`, srv.URL, ca)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }

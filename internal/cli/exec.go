@@ -33,6 +33,8 @@ const (
 type execInput struct {
 	subject
 	pod, tokenFile, agent string
+	boundTo               string // a running pod of the API server
+	kube                  kubeFlags
 }
 
 func (a *app) exec() *cobra.Command {
@@ -51,9 +53,14 @@ The token comes from the control plane if that holds the cluster's issuer key (p
 --token-file, such as one made by: kubectl create token SA --audience pods.eks.amazonaws.com
 The agent is that of --agent-endpoint, of the control plane's answer, or of PODID_AGENT_ENDPOINT.
 
+With --pod the command has the role of a running pod of a real cluster, and needs no agent: the token is
+one that the API server binds to that pod, by your kubeconfig (create on serviceaccounts/token), and
+it is exchanged with your own AWS credentials, which need podid:ExchangeForAnyNode on the cluster.
+
 The exit status is the command's; 126 and 127 when it cannot be started, 128+n when signal n ended it.`,
 		Example: `  podid exec --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa -- aws sts get-caller-identity
   podid exec --cluster my-cluster --namespace s3-app-ns --service-account-name s3-app-sa --pod-name app-1 -- env
+  podid exec --cluster my-cluster --namespace s3-app-ns --pod app-1 --kubeconfig ~/.kube/config -- aws sts get-caller-identity
   podid exec --token-file ./token --agent-endpoint http://169.254.170.23 -- ./app`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -62,7 +69,10 @@ The exit status is the command's; 126 and 127 when it cannot be started, 128+n w
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if in.tokenFile == "" {
+			if err := in.checkPod(); err != nil {
+				return err
+			}
+			if in.tokenFile == "" && in.boundTo == "" {
 				if err := in.check(); err != nil {
 					return err
 				}
@@ -75,6 +85,9 @@ The exit status is the command's; 126 and 127 when it cannot be started, 128+n w
 	f.StringVar(&in.pod, "pod-name", "", "`name` of the pod to pose as; one is made up without it")
 	f.StringVar(&in.tokenFile, "token-file", "", "`file` of a service account token, read again every minute")
 	f.StringVar(&in.agent, "agent-endpoint", "", "`URL` of the node agent (PODID_AGENT_ENDPOINT)")
+	f.StringVar(&in.boundTo, "pod", "", "`name` of a running pod, whose token is asked of the API server")
+	f.StringVar(&in.kube.file, "kubeconfig", "", "`file` of the kubeconfig for --pod; KUBECONFIG or ~/.kube/config without it")
+	f.StringVar(&in.kube.context, "context", "", "`name` of the kubeconfig's context; the current one without it")
 	f.SetInterspersed(false)
 	return cmd
 }
@@ -121,6 +134,14 @@ func (a *app) runExec(ctx context.Context, in execInput, args []string) (err err
 		settings.Region, settings.EndpointURL = c.Config.Region, aws.ToString(c.Config.BaseEndpoint)
 	}
 	source := a.tokenSource(in, c)
+	if in.boundTo != "" {
+		own, stop, err := a.podSource(ctx, in, c)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		source = own
+	}
 	token, agent, again, err := source(ctx)
 	if err != nil {
 		return err

@@ -217,6 +217,11 @@ func (p *Podid) send(ctx context.Context, method, path string, body []byte, out 
 }
 
 func (p *Podid) sign(ctx context.Context, req *http.Request, body []byte) error {
+	return p.signFor(ctx, req, body, service)
+}
+
+// signFor signs for a service of AWS', which the control plane serves too.
+func (p *Podid) signFor(ctx context.Context, req *http.Request, body []byte, service string) error {
 	creds, err := p.Credentials.Retrieve(ctx)
 	if err != nil {
 		return fmt.Errorf("get credentials: %w", err)
