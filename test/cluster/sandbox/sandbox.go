@@ -72,15 +72,32 @@ func outside() (int, error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("whole nodes need root: network, mount and process namespaces")
 	}
+	unlock, err := alone()
+	if err != nil {
+		return 1, err
+	}
+	defer unlock()
 	cmd := again("init", &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID,
 		Pdeathsig:  syscall.SIGKILL, // of the first process: all others follow
 	})
-	err := cmd.Run()
+	err = cmd.Run()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return max(exit.ExitCode(), 1), nil
 	}
 	return 0, err
+}
+
+// alone waits until no other sandbox is on the machine: control groups are not of a namespace.
+func alone() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), "podid-test-sandbox.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("wait for another sandbox: %w", errors.Join(err, f.Close()))
+	}
+	return func() { _ = f.Close() }, nil
 }
 
 // first is process 1.

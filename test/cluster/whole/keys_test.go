@@ -29,6 +29,7 @@ func TestKeySwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	lab.restart(ctx, t, "deployment/podid-operator", "statefulset/podid", "daemonset/podid-agent")
+	lab.waitInjected(t, ns) // what is ready first waits for the others
 	lab.expect(t, ns, "after", "swap-"+ns)
 }
 

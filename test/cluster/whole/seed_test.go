@@ -140,15 +140,18 @@ func TestRestricted(t *testing.T) {
 	lab.waitLine(t, time.Minute, ns, "app", "the pod's identity", func(l line) bool { return l.Arn != "" })
 }
 
-// TestDeletedAssociation: with its association gone, a pod gets no credentials at its next exchange.
+// TestDeletedAssociation: with its association gone, a pod gets no credentials at its next exchange, and an Event says why.
 func TestDeletedAssociation(t *testing.T) {
 	ns := lab.namespace(t, nil)
 	lab.associate(t, ns, "default", "deleted-"+ns)
-	lab.run(t, ns, newPod("app", "default", running("credentials", "1s")))
+	made := lab.run(t, ns, newPod("app", "default", running("credentials", "1s")))
 	lab.waitLine(t, time.Minute, ns, "app", "credentials", func(l line) bool { return l.AccessKeyID != "" })
 	lab.must(t, "delete", "podidentityassociation", "--cluster", clusterName, "--namespace", ns, "--service-account-name", "default")
 	got := lab.waitLine(t, time.Minute, ns, "app", "a refusal", func(l line) bool { return l.Error != "" })
 	if !strings.Contains(got.Error, "ResourceNotFoundException") {
 		t.Errorf("the pod is told %s", got.Error)
+	}
+	if told := lab.event(t, ns, made, "CredentialsRefused"); !strings.Contains(told, "association-not-found") {
+		t.Errorf("the Event says %s", told)
 	}
 }
