@@ -17,7 +17,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +52,7 @@ func keyFile(t testing.TB, curve elliptic.Curve) string {
 
 // house is an API server and a control plane.
 type house struct {
+	mu        sync.Mutex
 	jwks      string
 	away, not error
 	calls     []string // the bodies
@@ -60,6 +63,8 @@ type house struct {
 }
 
 func (h *house) Unsigned(_ context.Context, method, path string, header http.Header, body []byte, out any) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.calls = append(h.calls, method+" "+path+" "+string(body))
 	h.proofs = append(h.proofs, header.Get("Authorization"))
 	if h.not != nil {
@@ -80,9 +85,32 @@ func newHouse(t *testing.T) *house {
 	}
 	h.keeper = keys.New(keys.Config{
 		ControlPlane: h, KeyFile: h.file, Metrics: m, Log: slog.New(slog.DiscardHandler),
-		Published: func(context.Context) (json.RawMessage, error) { return json.RawMessage(h.jwks), h.away },
+		Published: func(context.Context) (json.RawMessage, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return json.RawMessage(h.jwks), h.away
+		},
 	})
 	return h
+}
+
+func (h *house) asked() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.calls)
+}
+
+func (h *house) shown() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.proofs)
+}
+
+// now changes what is so, while the keeper runs.
+func (h *house) now(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
 }
 
 func (h *house) metric(t *testing.T, name string) string {
@@ -117,26 +145,28 @@ func TestKeeper(t *testing.T) {
 			t.Helper()
 			time.Sleep(d) // of the bubble's clock
 			synctest.Wait()
-			if len(h.calls) != want {
-				t.Fatalf("%d calls, want %d: %q", len(h.calls), want, h.calls)
+			if len(h.asked()) != want {
+				t.Fatalf("%d calls, want %d: %q", len(h.asked()), want, h.asked())
 			}
 		}
 		after(0, 1)
-		if h.calls[0] != `PUT /podid/v1/clusters/one/keys {"jwks":{"keys":[{"kid":"a"}]}}` || !strings.HasPrefix(h.proofs[0], "Podid-Enrolment ey") {
-			t.Errorf("call %s %s", h.calls[0], h.proofs[0])
+		if h.asked()[0] != `PUT /podid/v1/clusters/one/keys {"jwks":{"keys":[{"kid":"a"}]}}` || !strings.HasPrefix(h.shown()[0], "Podid-Enrolment ey") {
+			t.Errorf("call %s %s", h.asked()[0], h.shown()[0])
 		}
 		after(time.Minute, 1)
-		h.jwks, h.not = `{"keys":[{"kid":"b"}]}`, &smithy.GenericAPIError{Code: "AccessDeniedException", Fault: smithy.FaultClient}
-		for len(h.calls) < 2 {
+		h.now(func() {
+			h.jwks, h.not = `{"keys":[{"kid":"b"}]}`, &smithy.GenericAPIError{Code: "AccessDeniedException", Fault: smithy.FaultClient}
+		})
+		for len(h.asked()) < 2 {
 			time.Sleep(10 * time.Millisecond)
 			synctest.Wait()
 		}
 		if got := h.metric(t, "podid_operator_cluster_keys_out_of_date"); got != "1" {
 			t.Errorf("out of date: %s", got)
 		}
-		h.not = errors.New("connection refused")
+		h.now(func() { h.not = errors.New("connection refused") })
 		after(time.Second, 3)
-		h.not = nil
+		h.now(func() { h.not = nil })
 		after(2*time.Second, 4)
 		if got := h.metric(t, "podid_operator_cluster_keys_out_of_date") + " " + h.metric(t, "podid_operator_cluster_keys_pushes_total"); got != "0 away 1 refused 1 taken 2" {
 			t.Errorf("metrics: %s", got)
@@ -145,18 +175,18 @@ func TestKeeper(t *testing.T) {
 		after(31*time.Minute, 5)
 
 		// An API server that is away or says nothing takes no key away.
-		h.away = errors.New("away")
+		h.now(func() { h.away = errors.New("away") })
 		after(2*time.Hour, 5)
-		h.away, h.jwks = nil, `{"keys":[]}`
+		h.now(func() { h.away, h.jwks = nil, `{"keys":[]}` })
 		after(2*time.Hour, 5)
-		h.jwks = "x"
+		h.now(func() { h.jwks = "x" })
 		after(time.Minute, 5)
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		seen := map[string]bool{}
-		for _, p := range h.proofs {
+		for _, p := range h.shown() {
 			if seen[p] {
 				t.Error("a proof was used twice")
 			}
@@ -184,8 +214,8 @@ func TestBadKeyFile(t *testing.T) {
 	if err := h.keeper.Step(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	if len(h.calls) != 0 {
-		t.Errorf("calls %q", h.calls)
+	if len(h.asked()) != 0 {
+		t.Errorf("calls %q", h.asked())
 	}
 	key, err := keys.ParseKey([]byte(keyFile(t, elliptic.P256())))
 	if err != nil {

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +32,21 @@ import (
 // plane answers one question after the other; then it waits.
 type plane struct {
 	answers []any // string or error
-	asked   []string
+
+	mu    sync.Mutex
+	calls []string
+}
+
+func (p *plane) asked() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
 }
 
 func (p *plane) Call(ctx context.Context, method, path string, _, out any) error {
-	p.asked = append(p.asked, method+" "+path)
+	p.mu.Lock()
+	p.calls = append(p.calls, method+" "+path)
+	p.mu.Unlock()
 	if len(p.answers) == 0 {
 		<-ctx.Done()
 		return ctx.Err()
@@ -102,8 +114,8 @@ func TestTell(t *testing.T) {
 	if got = events(t, kube); len(got) != 1 || got[0].Count != 5 {
 		t.Errorf("%+v", got)
 	}
-	if fmt.Sprint(p.asked) != "[GET /podid/v1/clusters/my%2Fcluster/refusals? GET /podid/v1/clusters/my%2Fcluster/refusals?after=7&clusterUid=u&wait=20]" {
-		t.Errorf("asked %q", p.asked)
+	if fmt.Sprint(p.asked()) != "[GET /podid/v1/clusters/my%2Fcluster/refusals? GET /podid/v1/clusters/my%2Fcluster/refusals?after=7&clusterUid=u&wait=20]" {
+		t.Errorf("asked %q", p.asked())
 	}
 	if !teller.NeedLeaderElection() {
 		t.Error("every replica would tell")
@@ -129,8 +141,8 @@ func TestTellTrouble(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			_ = teller.Step(t.Context(), 0)
-			if again := !strings.Contains(p.asked[1], "after=7"); again != c.again {
-				t.Errorf("asked %q", p.asked)
+			if again := !strings.Contains(p.asked()[1], "after=7"); again != c.again {
+				t.Errorf("asked %q", p.asked())
 			}
 		})
 	}
@@ -156,8 +168,8 @@ func TestStart(t *testing.T) {
 		}{{0, 1}, {time.Second, 2}, {10 * time.Second, 2}, {20 * time.Second, 5}} {
 			time.Sleep(c.after)
 			synctest.Wait()
-			if len(p.asked) != c.asked {
-				t.Errorf("after %s: asked %q", c.after, p.asked)
+			if len(p.asked()) != c.asked {
+				t.Errorf("after %s: asked %q", c.after, p.asked())
 			}
 		}
 		stop()
