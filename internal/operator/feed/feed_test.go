@@ -157,14 +157,32 @@ type harness struct {
 	*feed.Feed
 	plane    *plane
 	registry *prometheus.Registry
-	log      *bytes.Buffer
+	log      *output
+}
+
+// output is written by the feed and read by the test.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
 // follow runs a feed of a plane while f looks at it, in a bubble of its own time.
 func follow(t *testing.T, store feed.Store, f func(t *testing.T, h *harness)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		h := &harness{plane: newPlane(), registry: prometheus.NewRegistry(), log: new(bytes.Buffer)}
+		h := &harness{plane: newPlane(), registry: prometheus.NewRegistry(), log: new(output)}
 		h.plane.set("shop/cart", "a-1")
 		m, err := feed.NewMetrics(h.registry)
 		if err != nil {
