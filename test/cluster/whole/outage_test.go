@@ -74,7 +74,7 @@ func TestOutage(t *testing.T) {
 	lab.run(t, ns, newPod("old", "default", running("credentials", "1s")))
 	lab.waitLine(t, time.Minute, ns, "old", "credentials", func(l line) bool { return l.AccessKeyID != "" })
 	// Every replica keeps what it knows over a restart of its own: the last-known-good is written some time after a change.
-	lab.waitKnown(t, ns)
+	lab.waitKnown(t)
 	before, err := lab.lines(t.Context(), ns, "old")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestOutage(t *testing.T) {
 }
 
 // waitKnown waits until an association is in the operator's last-known-good: some Secret of it is younger.
-func (b *bed) waitKnown(t *testing.T, _ string) {
+func (b *bed) waitKnown(t *testing.T) {
 	t.Helper()
 	since := time.Now()
 	apiserver.Eventually(t, 2*time.Minute, "the last-known-good to be written", func(ctx context.Context) error {
