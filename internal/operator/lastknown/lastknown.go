@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"podid/internal/operator/feed"
+	"podid/internal/operator/lastknown/shards"
 )
 
 // What the Secrets are called and marked with.
@@ -84,7 +85,7 @@ func (s *Secrets) Load(ctx context.Context, add func(feed.Association) error) (s
 		return "", 0, fmt.Errorf("generation %d of the associations known last names no cluster or no revision", found.generation)
 	}
 	for _, one := range found.shards {
-		if err := decode(one.Data[dataKey], add); err != nil {
+		if err := shards.Decode(one.Data[dataKey], add); err != nil {
 			return "", 0, fmt.Errorf("read %s: %w", one.Name, err)
 		}
 	}
@@ -94,7 +95,7 @@ func (s *Secrets) Load(ctx context.Context, add func(feed.Association) error) (s
 // Save writes what a snapshot holds, unless it is there already. It is one
 // replica's at a time.
 func (s *Secrets) Save(ctx context.Context, snapshot *feed.Snapshot) error {
-	shards, err := encode(snapshot.All(), maxShard)
+	pieces, err := shards.Encode(snapshot.All(), shards.MaxSize)
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (s *Secrets) Save(ctx context.Context, snapshot *feed.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	have, total := s.newest(ctx, all), sum(shards)
+	have, total := s.newest(ctx, all), shards.Sum(pieces)
 	if have != nil && have.annotation(checksum) == total && have.annotation(clusterUID) == snapshot.ClusterUID {
 		return s.remove(ctx, all, have.generation)
 	}
@@ -116,8 +117,8 @@ func (s *Secrets) Save(ctx context.Context, snapshot *feed.Snapshot) error {
 			used[one.Name] = true
 		}
 	}
-	for i, data := range shards {
-		one := s.secret(snapshot, next.generation, data, map[string]string{shard: fmt.Sprintf("%d/%d", i, len(shards)), checksum: total})
+	for i, data := range pieces {
+		one := s.secret(snapshot, next.generation, data, map[string]string{shard: fmt.Sprintf("%d/%d", i, len(pieces)), checksum: total})
 		for n := 0; one.Name == "" || used[one.Name]; n++ {
 			one.Name = namePrefix + strconv.Itoa(n)
 		}
@@ -233,7 +234,7 @@ func (s *Secrets) whole(found *set) error {
 		return fmt.Errorf("%s has format %.20q, want %s", found.shards[0].Name, found.annotation(format), formatNow)
 	case found.annotation(cluster) != s.Cluster:
 		return fmt.Errorf("%s is of cluster %.100q", found.shards[0].Name, found.annotation(cluster))
-	case sum(data) != found.annotation(checksum):
+	case shards.Sum(data) != found.annotation(checksum):
 		return fmt.Errorf("the checksum of %s and those with it does not hold", found.shards[0].Name)
 	}
 	return nil

@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"podid/internal/operator/feed"
+	"podid/internal/operator/lastknown/shards"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -202,35 +203,35 @@ func TestSaveAndLoad(t *testing.T) {
 
 func TestShards(t *testing.T) {
 	all := associations(60_000)
-	shards, err := encode(slices.Values(all), maxShard)
+	pieces, err := shards.Encode(slices.Values(all), shards.MaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(shards) < 2 {
-		t.Fatalf("%d shards", len(shards))
+	if len(pieces) < 2 {
+		t.Fatalf("%d pieces", len(pieces))
 	}
 	var got []feed.Association
-	for i, s := range shards {
-		if len(s) > maxShard || i < len(shards)-1 && len(s) < maxShard*8/10 {
+	for i, s := range pieces {
+		if len(s) > shards.MaxSize || i < len(pieces)-1 && len(s) < shards.MaxSize*8/10 {
 			t.Errorf("shard %d has %d bytes", i, len(s))
 		}
-		if err := decode(s, func(a feed.Association) error { got = append(got, a); return nil }); err != nil {
+		if err := shards.Decode(s, func(a feed.Association) error { got = append(got, a); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if !slices.Equal(got, all) {
 		t.Error("not what was packed")
 	}
-	again, err := encode(slices.Values(all), maxShard)
-	if err != nil || sum(again) != sum(shards) {
-		t.Errorf("packed again: %s, %v", sum(again), err)
+	again, err := shards.Encode(slices.Values(all), shards.MaxSize)
+	if err != nil || shards.Sum(again) != shards.Sum(pieces) {
+		t.Errorf("packed again: %s, %v", shards.Sum(again), err)
 	}
 	odd := []feed.Association{{Namespace: "a\tb", ServiceAccount: "s", ID: "i"}, all[0]}
-	if shards, err = encode(slices.Values(odd), maxShard); err != nil {
+	if pieces, err = shards.Encode(slices.Values(odd), shards.MaxSize); err != nil {
 		t.Fatal(err)
 	}
 	got = nil
-	if err := decode(shards[0], func(a feed.Association) error { got = append(got, a); return nil }); err != nil || !slices.Equal(got, all[:1]) {
+	if err := shards.Decode(pieces[0], func(a feed.Association) error { got = append(got, a); return nil }); err != nil || !slices.Equal(got, all[:1]) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -240,17 +241,17 @@ func twoShards(t *testing.T, gen int64, at int) []client.Object {
 	t.Helper()
 	s := &Secrets{Namespace: "podid-system", Cluster: "c"}
 	snap := &feed.Snapshot{ClusterUID: "u", Revision: 100 * gen}
-	var shards [][]byte
+	var pieces [][]byte
 	for i := range 2 {
-		one, err := encode(slices.Values(associations(2 + int(gen))[i:i+1]), maxShard)
+		one, err := shards.Encode(slices.Values(associations(2 + int(gen))[i:i+1]), shards.MaxSize)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shards = append(shards, one[0])
+		pieces = append(pieces, one[0])
 	}
 	var out []client.Object
-	for i, data := range shards {
-		one := s.secret(snap, gen, data, map[string]string{shard: fmt.Sprintf("%d/2", i), checksum: sum(shards)})
+	for i, data := range pieces {
+		one := s.secret(snap, gen, data, map[string]string{shard: fmt.Sprintf("%d/2", i), checksum: shards.Sum(pieces)})
 		one.Name = fmt.Sprint(namePrefix, at+i)
 		out = append(out, one)
 	}
@@ -419,26 +420,6 @@ func TestKeeper(t *testing.T) {
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-// FuzzDecode: whatever a Secret holds, reading it ends, and tells only what has its four fields.
-func FuzzDecode(f *testing.F) {
-	good, err := encode(slices.Values(associations(3)), maxShard)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good[0])
-	f.Add([]byte("\x1f\x8b"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var is []feed.Association
-		if decode(data, func(a feed.Association) error { is = append(is, a); return nil }) != nil {
-			return
-		}
-		shards, err := encode(slices.Values(is), maxShard)
-		if err != nil || len(shards) == 0 {
-			t.Fatal(err)
 		}
 	})
 }

@@ -1,7 +1,10 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package lastknown
+// Package shards is the form in which associations are kept over a restart: lines
+// of text, packed, in pieces that fit into a Secret. It owns the form and its
+// bounds, and refuses what has another one.
+package shards
 
 import (
 	"bufio"
@@ -19,20 +22,20 @@ import (
 	"podid/internal/operator/feed"
 )
 
-// maxShard bounds the data of a Secret, whose objects may be 1 MiB large;
+// MaxSize bounds the data of a Secret, whose objects may be 1 MiB large;
 // block is how much text is written between two looks at the size.
 const (
-	maxShard = 900 << 10
-	block    = 64 << 10
+	MaxSize = 900 << 10
+	block   = 64 << 10
 )
 
 // maxText bounds what a shard is unpacked to.
 const maxText = 64 << 20
 
-// encode packs associations, a line each, into shards of at most maxShard
+// Encode packs associations, a line each, into shards of at most `most`
 // bytes. Each is a gzip of its own, so that a person can look into it. There
 // is one at least. The same associations always make the same bytes.
-func encode(all iter.Seq[feed.Association], most int) ([][]byte, error) {
+func Encode(all iter.Seq[feed.Association], most int) ([][]byte, error) {
 	var shards [][]byte
 	var packed bytes.Buffer
 	zip := gzip.NewWriter(&packed)
@@ -76,8 +79,8 @@ func encode(all iter.Seq[feed.Association], most int) ([][]byte, error) {
 	return shards, nil
 }
 
-// sum is the checksum of all shards, in hex.
-func sum(shards [][]byte) string {
+// Sum is the checksum of all shards, in hex.
+func Sum(shards [][]byte) string {
 	h := sha256.New()
 	for _, s := range shards {
 		h.Write(s)
@@ -85,8 +88,8 @@ func sum(shards [][]byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// decode tells add what a shard holds.
-func decode(shard []byte, add func(feed.Association) error) error {
+// Decode tells add what a shard holds.
+func Decode(shard []byte, add func(feed.Association) error) error {
 	zip, err := gzip.NewReader(bytes.NewReader(shard))
 	if err != nil {
 		return fmt.Errorf("unpack associations: %w", err)
