@@ -106,15 +106,19 @@ func (o *options) tokenConfig(identity aws.CredentialsProvider, roots *x509.Cert
 			return podtoken.Config{}, err
 		}
 		cfg.Source = source
+		if o.endpoint != "" && identity != nil {
+			then, err := o.controlPlaneKeys(identity, roots)
+			if err != nil {
+				return podtoken.Config{}, err
+			}
+			cfg.Source = podtoken.Either{First: source, Then: then}
+		}
 	case o.tokens.source == sourceControlPlane:
-		endpoints, err := eksauthclient.ParseEndpoints(o.endpoint, o.allowHTTP)
+		source, err := o.controlPlaneKeys(identity, roots)
 		if err != nil {
 			return podtoken.Config{}, err
 		}
-		cfg.Source = podtoken.ControlPlane{
-			Endpoints: endpoints.All(), Cluster: o.cluster, Region: o.region, Credentials: identity,
-			HTTP: eksauthclient.NewHTTPClient(roots), Now: time.Now,
-		}
+		cfg.Source = source
 	default:
 		log.Warn("tokens are not verified on this node: EKS Auth judges every one that is new, and a rotated token needs it; see --jwks-file and --jwks-source")
 		return podtoken.Config{}, nil
@@ -124,6 +128,17 @@ func (o *options) tokenConfig(identity aws.CredentialsProvider, roots *x509.Cert
 		log.Warn("the cluster's issuer is not known: tokens of any issuer that the keys verify are accepted; see --issuer")
 	}
 	return cfg, nil
+}
+
+func (o *options) controlPlaneKeys(identity aws.CredentialsProvider, roots *x509.CertPool) (podtoken.Source, error) {
+	endpoints, err := eksauthclient.ParseEndpoints(o.endpoint, o.allowHTTP)
+	if err != nil {
+		return nil, err
+	}
+	return podtoken.ControlPlane{
+		Endpoints: endpoints.All(), Cluster: o.cluster, Region: o.region, Credentials: identity,
+		HTTP: eksauthclient.NewHTTPClient(roots), Now: time.Now,
+	}, nil
 }
 
 // ownIdentity fills in issuer and node from the agent's own token, the first that can be read.

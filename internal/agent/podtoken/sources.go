@@ -167,6 +167,26 @@ func (s ControlPlane) ask(ctx context.Context, creds aws.Credentials, address st
 // String implements Source.
 func (s ControlPlane) String() string { return fmt.Sprint("control plane ", s.Endpoints) }
 
+// Either is a source that asks Then where First fails. An API server whose signing key was replaced at once refuses the
+// agent's own token, which the old key signed, until kubelet has renewed it; the control plane has learned the new key.
+type Either struct{ First, Then Source }
+
+// Keys implements Source.
+func (s Either) Keys(ctx context.Context) (KeySet, error) {
+	keys, err := s.First.Keys(ctx)
+	if err == nil {
+		return keys, nil
+	}
+	keys, other := s.Then.Keys(ctx)
+	if other != nil {
+		return KeySet{}, fmt.Errorf("%s: %w; %s: %w", s.First, err, s.Then, other)
+	}
+	return keys, nil
+}
+
+// String implements Source.
+func (s Either) String() string { return fmt.Sprintf("%s, else %s", s.First, s.Then) }
+
 // get returns the body of a 200.
 func get(client Doer, req *http.Request) ([]byte, error) {
 	resp, err := client.Do(req)

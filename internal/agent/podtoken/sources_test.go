@@ -132,3 +132,38 @@ func TestReadIdentity(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+type fixedSource struct {
+	name string
+	keys string
+	err  error
+}
+
+func (s fixedSource) Keys(context.Context) (KeySet, error) {
+	return KeySet{JWKS: []byte(s.keys)}, s.err
+}
+func (s fixedSource) String() string { return s.name }
+
+func TestEither(t *testing.T) {
+	refused, away := errors.New("status 401"), errors.New("connection refused")
+	for _, tc := range []struct {
+		name        string
+		first, then fixedSource
+		want        string
+		errs        []error
+	}{
+		{"the first answers", fixedSource{"a", "1", nil}, fixedSource{"b", "2", away}, "1", nil},
+		{"the first refuses", fixedSource{"a", "", refused}, fixedSource{"b", "2", nil}, "2", nil},
+		{"both fail", fixedSource{"a", "", refused}, fixedSource{"b", "", away}, "", []error{refused, away}},
+	} {
+		got, err := Either{tc.first, tc.then}.Keys(t.Context())
+		if string(got.JWKS) != tc.want || (err == nil) != (tc.errs == nil) {
+			t.Errorf("%s: %s, %v", tc.name, got.JWKS, err)
+		}
+		for _, e := range tc.errs {
+			if !errors.Is(err, e) {
+				t.Errorf("%s: %v does not wrap %v", tc.name, err, e)
+			}
+		}
+	}
+}

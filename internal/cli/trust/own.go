@@ -9,10 +9,11 @@ import (
 )
 
 // AgentPolicy is what a node role has beside AmazonEKSWorkerNodePolicy: the
-// agents learn which service accounts have associations.
+// agents learn which service accounts have associations, and the cluster's keys
+// where its API server does not tell them.
 func AgentPolicy(clusterARN string) string {
 	return mustFormat(fmt.Sprintf(`{"Version": "2012-10-17", "Statement": [
-		{"Sid": "OwnCluster", "Effect": "Allow", "Action": "podid:FollowAssociations", "Resource": %q}]}`, clusterARN))
+		{"Sid": "OwnCluster", "Effect": "Allow", "Action": ["podid:DescribeCluster", "podid:FollowAssociations"], "Resource": %q}]}`, clusterARN))
 }
 
 // OperatorPolicy lets a cluster's operator keep the associations of its own
