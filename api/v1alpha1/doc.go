@@ -12,4 +12,4 @@
 // +groupName=podid.dev
 package v1alpha1
 
-//go:generate go tool -modfile=../../tools/go.mod controller-gen object:headerFile=header.txt crd paths=. output:crd:dir=crds
+//go:generate go tool -modfile=../../tools/crdgen/go.mod controller-gen object:headerFile=header.txt crd paths=. output:crd:dir=crds
