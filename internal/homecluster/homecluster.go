@@ -4,9 +4,11 @@
 // Package homecluster owns what `podid server` does for the Kubernetes cluster
 // that it runs in: it registers the cluster with the roles of its agents and
 // its operator, keeps the cluster's keys, and keeps the CA of its own
-// certificate in a ConfigMap, where agents and operator find it. It asks the
+// certificate in a ConfigMap, where agents and operator find it, and an
+// enrolment key in a Secret, with which the operator brings the keys after the
+// API server's were replaced at once and it refuses this pod's token. It asks the
 // API server with the pod's own service account, and the control plane over
-// its own listener as podid-admin, like anybody; no key leaves the process. It
+// its own listener as podid-admin, like anybody; that key does not leave the process. It
 // stops nothing: what fails is tried again, and the server serves meanwhile.
 // It refuses to take over a cluster of another issuer, and roles that podid
 // did not make for the cluster.
@@ -14,7 +16,8 @@
 // In the cluster it needs: the ClusterRole
 // system:service-account-issuer-discovery, which every service account has
 // unless the binding was removed, and for the ConfigMap the verbs get and patch
-// on that name and create on configmaps in its own namespace.
+// on that name and create on configmaps in its own namespace; for the Secret the
+// same on secrets.
 package homecluster
 
 import (
@@ -51,6 +54,8 @@ type Kubernetes interface {
 	Version(ctx context.Context) (string, error)
 	CA() []byte
 	EnsureConfigMap(ctx context.Context, namespace, name string, data map[string]string) (bool, error)
+	Secret(ctx context.Context, namespace, name string) (map[string][]byte, error)
+	EnsureSecret(ctx context.Context, namespace, name string, data map[string][]byte) (bool, error)
 }
 
 // Config is what the room is made of. All fields are required.
@@ -170,6 +175,7 @@ func (c *Config) publish(ctx context.Context) error {
 type keeper struct {
 	*Config
 	registered bool
+	enrolled   bool // the Secret was found to hold the key that the control plane has
 	issuer     string
 	keys       string // as they were registered last
 }
@@ -180,12 +186,16 @@ func (k *keeper) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if k.registered && id.Issuer == k.issuer && string(id.JWKS) == k.keys {
+	current := k.registered && id.Issuer == k.issuer && string(id.JWKS) == k.keys
+	if current && (k.enrolled || k.Settings.EnrolmentSecret == "") {
 		return nil
 	}
 	c, err := k.clients()
 	if err != nil {
 		return err
+	}
+	if current {
+		return k.enrol(ctx, c)
 	}
 	if k.registered && id.Issuer == k.issuer {
 		_, err := c.Podid.UpdateCluster(ctx, k.Settings.RegisterCluster, clients.UpdateInput{JWKS: id.JWKS, KeepOldKeys: true})
@@ -216,7 +226,10 @@ func (k *keeper) register(ctx context.Context, c *clients.Clients, id *kubeclien
 	if err != nil {
 		return err
 	}
-	k.registered, k.issuer, k.keys = true, id.Issuer, string(id.JWKS)
+	k.registered, k.enrolled, k.issuer, k.keys = true, false, id.Issuer, string(id.JWKS)
 	k.Log.InfoContext(ctx, "the server's own cluster is registered", "cluster", name, "node_role", made.NodeRoleARN, "operator_role", made.OperatorRoleARN)
-	return nil
+	if k.Settings.EnrolmentSecret == "" {
+		return nil
+	}
+	return k.enrol(ctx, c)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"podid/internal/cli/clients"
+	"podid/internal/cli/enrolment"
 	"podid/internal/cli/kubeclient"
 	"podid/internal/cli/setup"
 	"podid/internal/controlplane/controlplanetest"
@@ -32,6 +33,8 @@ type apiServer struct {
 	id   kubeclient.OpenID
 	away error
 	maps map[string]map[string]string
+
+	secrets map[string]map[string][]byte
 }
 
 func (a *apiServer) OpenID(context.Context) (*kubeclient.OpenID, error) {
@@ -47,6 +50,17 @@ func (a *apiServer) EnsureConfigMap(_ context.Context, namespace, name string, d
 	}
 	a.maps[key] = data
 	return true, nil
+}
+
+func (a *apiServer) Secret(_ context.Context, namespace, name string) (map[string][]byte, error) {
+	return a.secrets[namespace+"/"+name], a.away
+}
+
+func (a *apiServer) EnsureSecret(_ context.Context, namespace, name string, data map[string][]byte) (bool, error) {
+	if a.away == nil {
+		a.secrets[namespace+"/"+name] = data
+	}
+	return true, a.away
 }
 
 // server is a control plane as homecluster sees it.
@@ -75,7 +89,7 @@ func newHome(t *testing.T) *home {
 	cp := controlplanetest.Start(t, controlplanetest.Options{})
 	h := &home{
 		t: t, server: &server{cp: cp, ca: cp.CAFile},
-		api:   &apiServer{maps: map[string]map[string]string{}, id: kubeclient.OpenID{Issuer: "https://kubernetes.default.svc", JWKS: controlplanetest.JWKS(t, "first", controlplanetest.NewKey(t))}},
+		api:   &apiServer{maps: map[string]map[string]string{}, secrets: map[string]map[string][]byte{}, id: kubeclient.OpenID{Issuer: "https://kubernetes.default.svc", JWKS: controlplanetest.JWKS(t, "first", controlplanetest.NewKey(t))}},
 		admin: clients.New(aws.Config{Region: controlplanetest.Region, BaseEndpoint: &cp.Endpoint, Credentials: cp.Admin, HTTPClient: cp.HTTP}),
 	}
 	h.Config = &homecluster.Config{
@@ -186,6 +200,58 @@ func TestKeepAnew(t *testing.T) {
 			t.Errorf("%s trusts %s", name, trust)
 		}
 	}
+}
+
+// TestEnrol: the Secret and the control plane end with the two halves of one
+// key, whoever has changed either, and of the cluster that there is.
+func TestEnrol(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	ctx := t.Context()
+	h.Settings.EnrolmentSecret = enrolment.SecretName
+	held := func() (keyID, uid string) {
+		t.Helper()
+		id, _, uid, err := enrolment.Read(h.api.secrets["podid-system/"+enrolment.SecretName][enrolment.SecretKey])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id, uid
+	}
+	agree := func(what string) string {
+		t.Helper()
+		for range 4 { // registers, enrols, finds it so
+			h.want(h.step(ctx), "")
+		}
+		c, err := h.admin.Podid.DescribeCluster(ctx, "home")
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, uid := held()
+		if c.EnrolmentKeyID != id || c.UID != uid {
+			t.Errorf("%s: the control plane has key %s of %s, the Secret %s of %s", what, c.EnrolmentKeyID, c.UID, id, uid)
+		}
+		return id
+	}
+	first := agree("at first")
+	h.step = h.Keeper()
+	if again := agree("at the next start"); again != first {
+		t.Errorf("another start makes another key")
+	}
+	delete(h.api.secrets, "podid-system/"+enrolment.SecretName)
+	h.step = h.Keeper()
+	if again := agree("after the Secret was lost"); again == first {
+		t.Errorf("a key that was lost is still the control plane's")
+	}
+	if _, err := h.admin.Podid.UpdateCluster(ctx, "home", clients.UpdateInput{NoEnrolmentKey: true}); err != nil {
+		t.Fatal(err)
+	}
+	h.step = h.Keeper()
+	agree("after the control plane's half was taken away")
+	if _, err := h.admin.EKS.DeleteCluster(ctx, &eks.DeleteClusterInput{Name: aws.String("home")}); err != nil {
+		t.Fatal(err)
+	}
+	h.api.id.JWKS = controlplanetest.JWKS(t, "third", controlplanetest.NewKey(t))
+	agree("of a cluster made anew")
 }
 
 // TestKeepRefuses: what is another's is left alone.

@@ -64,6 +64,7 @@ type Config struct {
 	RegisterCluster    string   // the server's own cluster; "" is none
 	OperatorPassRoles  []string // nil: those that its operator has
 	PublishCAConfigMap string   // "" is off
+	EnrolmentSecret    string   // "" is off
 	Kubeconfig         string   // "": the pod's own service account
 	Namespace          string   // "": the pod's own
 

@@ -115,7 +115,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		EtcdCert: "c.pem", EtcdKey: "k.pem", EtcdInsecure: true, RootKeyFile: "/key", SessionKeyRotation: 12 * time.Hour, TokenMaxLife: time.Hour,
 		ClockSkew: time.Minute, AssociationLimit: 9, IAMQuotas: iam.Quotas{iam.RolesPerAccount: 7, iam.PoliciesPerRole: 20}, AllowIssuerCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		AllowJWKSOrigins: []string{"https://keys.example.com", "https://b:8443"}, OIDCIssuerURL: "https://podid.example.com/oidc", TokenReview: true, TokenReviewHosts: []string{"sts.us-west-2.amazonaws.com", "podid.example.com:8443"},
-		RegisterCluster: "home", OperatorPassRoles: []string{"arn:aws:iam::000011112222:role/a", "arn:aws:iam::000011112222:role/b/*"}, Kubeconfig: "c.pem", Namespace: "podid",
+		RegisterCluster: "home", OperatorPassRoles: []string{"arn:aws:iam::000011112222:role/a", "arn:aws:iam::000011112222:role/b/*"}, EnrolmentSecret: "enrolment", Kubeconfig: "c.pem", Namespace: "podid",
 		AuditLog: AuditStdout, AuditMaxSize: 1 << 30, AuditMaxAge: 0, AuditKeep: 0, LogLevel: slog.LevelDebug, LogFormat: "json",
 	}
 	rows := [][2]string{
@@ -149,6 +149,7 @@ func TestEverySettingFromEveryPlace(t *testing.T) {
 		{"token-review-host", "sts.us-west-2.amazonaws.com,podid.example.com:8443"},
 		{"register-cluster", "home"},
 		{"operator-pass-role", "arn:aws:iam::000011112222:role/a,arn:aws:iam::000011112222:role/b/*"},
+		{"enrolment-secret", "enrolment"},
 		{"kubeconfig", "c.pem"},
 		{"namespace", "podid"},
 		{"audit-log", "stdout"},

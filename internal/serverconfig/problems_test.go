@@ -61,6 +61,8 @@ func TestProblems(t *testing.T) {
 		{"own cluster's name", "--register-cluster=a/b", `"a/b" is no name of a cluster`},
 		{"passed role", "--register-cluster=home --operator-pass-role=*", `"*" is no role`},
 		{"passed role of no cluster", "--operator-pass-role=arn:aws:iam::111122223333:role/a", "set register-cluster as well"},
+		{"enrolment", "--register-cluster=home --enrolment-secret=A", `"A" is no name of a Secret`},
+		{"enrolment of no cluster", "--enrolment-secret=a", "of no use without register-cluster"},
 		{"configmap", "--publish-ca-configmap=A", `"A" is no name of a ConfigMap`},
 		{"configmap without a certificate", "--publish-ca-configmap=a --plain-http --listen=127.0.0.1:1", "there is no certificate with plain-http"},
 		{"namespace", "--register-cluster=home --namespace=a.b", `"a.b" is no namespace`},

@@ -173,6 +173,8 @@ func (c *Config) ownCluster(p *problems, env Env) {
 		p.add(!passRoleForm.MatchString(r), fmt.Sprintf("%q is no role: write arn:aws:iam::111122223333:role/NAME; the name may have * and ?", r), "operator-pass-role")
 	}
 	p.add(c.PublishCAConfigMap != "" && !configMapForm.MatchString(c.PublishCAConfigMap), fmt.Sprintf("%q is no name of a ConfigMap", c.PublishCAConfigMap), "publish-ca-configmap")
+	p.add(c.EnrolmentSecret != "" && !configMapForm.MatchString(c.EnrolmentSecret), fmt.Sprintf("%q is no name of a Secret", c.EnrolmentSecret), "enrolment-secret")
+	p.add(c.EnrolmentSecret != "" && c.RegisterCluster == "", "is of no use without register-cluster: leave it out", "enrolment-secret", "register-cluster")
 	p.add(c.PublishCAConfigMap != "" && c.PlainHTTP, "there is no certificate with plain-http: leave out one of them", "publish-ca-configmap", "plain-http")
 	used := c.RegisterCluster != "" || c.PublishCAConfigMap != ""
 	p.add(c.Namespace != "" && !namespaceForm.MatchString(c.Namespace), fmt.Sprintf("%q is no namespace", c.Namespace), "namespace")

@@ -58,6 +58,15 @@ arn:{{ .root.Values.partition }}:iam::{{ .root.Values.accountId }}:role/{{ $name
 {{- end }}
 {{- end }}
 
+{{/* The Secret with the operator's enrolment key: a given one, or that which the control plane of this chart keeps. */}}
+{{- define "podid.enrolmentSecret" -}}
+{{- if .Values.operator.enrolmentSecretName -}}
+{{ .Values.operator.enrolmentSecretName }}
+{{- else if and .Values.controlPlane.enabled .Values.controlPlane.registerCluster -}}
+podid-operator-enrolment
+{{- end }}
+{{- end }}
+
 {{/* Secret of the control plane's certificate, or nothing if it makes its own. */}}
 {{- define "podid.tlsSecret" -}}
 {{- if .Values.controlPlane.enabled }}

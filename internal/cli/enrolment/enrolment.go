@@ -11,10 +11,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -66,6 +68,32 @@ func (p *Pair) Private(clusterARN, uid string) ([]byte, error) {
 	return json.Marshal(map[string]string{
 		"cluster": clusterARN, "uid": uid, "privateKey": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 	})
+}
+
+// Read tells which key of which cluster a private half is, as Private has
+// written it: the key's RFC 7638 thumbprint, which the control plane shows.
+func Read(private []byte) (keyID, clusterARN, uid string, err error) {
+	var in struct{ Cluster, UID, PrivateKey string }
+	bad := errors.New("the Secret holds no enrolment key") // its text is a secret
+	if json.Unmarshal(private, &in) != nil {
+		return "", "", "", bad
+	}
+	block, _ := pem.Decode([]byte(in.PrivateKey))
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return "", "", "", bad
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if err != nil || !ok || key.Curve != elliptic.P256() {
+		return "", "", "", bad
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		return "", "", "", bad
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, encode(point[1:33]), encode(point[33:])))
+	return encode(sum[:]), in.Cluster, in.UID, nil
 }
 
 // Manifest is the Secret as YAML, for kubectl apply.

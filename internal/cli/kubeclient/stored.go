@@ -34,6 +34,22 @@ func (c *Client) EnsureSecret(ctx context.Context, namespace, name string, data 
 		func(a, b []byte) bool { return string(a) == string(b) })
 }
 
+// Secret is the data of a Secret, nil where there is none.
+func (c *Client) Secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
+	if err := segment(namespace, name); err != nil {
+		return nil, err
+	}
+	var have stored[[]byte]
+	err := c.call(ctx, http.MethodGet, []string{"api", "v1", "namespaces", namespace, "secrets", name}, nil, "", nil, &have)
+	switch {
+	case IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("get Secret %s/%s: %w", namespace, name, err)
+	}
+	return have.Data, nil
+}
+
 func ensure[T any](ctx context.Context, c *Client, plural string, want stored[T], same func(a, b T) bool) (bool, error) {
 	namespace, name := want.Metadata.Namespace, want.Metadata.Name
 	if err := segment(namespace, name); err != nil {

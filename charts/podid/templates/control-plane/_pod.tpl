@@ -46,6 +46,9 @@ spec:
         {{- range $part.operatorPassRoles }}
         - --operator-pass-role={{ . }}
         {{- end }}
+        {{- if and .Values.operator.enabled (not .Values.operator.enrolmentSecretName) }}
+        - --enrolment-secret={{ include "podid.enrolmentSecret" . }}
+        {{- end }}
         {{- end }}
         {{- with $part.extraArgs }}
         {{- toYaml . | nindent 8 }}
