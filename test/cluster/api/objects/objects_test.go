@@ -22,7 +22,7 @@ func TestLife(t *testing.T) {
 	w := newWorld(t)
 	w.operator()
 
-	o := w.object("s3", "s3-app-sa", roleA)
+	w.object("s3", "s3-app-sa", roleA)
 	w.is("s3", v1alpha1.ConditionReady, "False RoleNotAllowed")
 	w.told("s3", "RoleNotAllowed")
 	if w.bound("s3-app-sa") != nil {
@@ -30,7 +30,7 @@ func TestLife(t *testing.T) {
 	}
 
 	p := w.policy("data", "arn:aws:iam::111122223333:role/*")
-	o = w.is("s3", v1alpha1.ConditionReady, "True Ready")
+	o := w.is("s3", v1alpha1.ConditionReady, "True Ready")
 	w.is("s3", v1alpha1.ConditionRoleResolved, "True RoleFound")
 	w.is("s3", v1alpha1.ConditionPropagated, "True Propagated")
 	w.told("s3", "Created")
