@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -37,7 +38,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // plane answers every poll with the same associations, and waits where it told them.
 type plane struct {
-	is       []feed.Association
+	mu       sync.Mutex
+	is       []feed.Association // guarded by mu
 	uid      string
 	revision atomic.Int64
 	more     chan struct{}
@@ -51,6 +53,8 @@ func (p *plane) Stream(ctx context.Context, _, path string, read func(io.Reader)
 			return ctx.Err()
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var list []map[string]any
 	for _, a := range p.is {
 		list = append(list, map[string]any{"namespace": a.Namespace, "serviceAccount": a.ServiceAccount, "associationId": a.ID, "revision": a.Revision})
@@ -99,8 +103,24 @@ func associations(n int) []feed.Association {
 type world struct {
 	*Secrets
 	log    *bytes.Buffer
-	writes []string
-	fail   func(verb, name string) error
+	mu     sync.Mutex
+	writes []string                      // guarded by mu
+	fail   func(verb, name string) error // guarded by mu
+}
+
+// failing makes writes fail as f says; nil lets them pass.
+func (w *world) failing(f func(verb, name string) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fail = f
+}
+
+// wrote is what was written since it was asked last.
+func (w *world) wrote() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.writes = nil }()
+	return strings.Join(w.writes, ", ")
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -111,6 +131,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	}
 	w := &world{log: new(bytes.Buffer)}
 	note := func(verb string, o client.Object) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.writes = append(w.writes, verb+" "+strings.TrimPrefix(o.GetName(), namePrefix))
 		if w.fail != nil {
 			return w.fail(verb, o.GetName())
@@ -144,11 +166,11 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 // saved saves and returns what was written.
 func (w *world) saved(t *testing.T, s *feed.Snapshot) string {
 	t.Helper()
-	w.writes = nil
+	w.wrote()
 	if err := w.Save(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Join(w.writes, ", ")
+	return w.wrote()
 }
 
 func (w *world) loaded(t *testing.T) (uid string, revision int64, is []feed.Association) {
@@ -341,19 +363,19 @@ func TestInterrupted(t *testing.T) {
 		t.Run(verb, func(t *testing.T) {
 			w := newWorld(t)
 			w.saved(t, old)
-			w.fail = func(v, _ string) error {
+			w.failing(func(v, _ string) error {
 				if v == verb {
 					return errors.New("the API server is away")
 				}
 				return nil
-			}
+			})
 			if err := w.Save(t.Context(), next); err == nil || !strings.Contains(err.Error(), "is away") {
 				t.Errorf("error %v", err)
 			}
 			if _, revision, is := w.loaded(t); len(is) != map[string]int{"create": 3, "delete": 4}[verb] {
 				t.Errorf("loaded %d with %d", revision, len(is))
 			}
-			w.fail = nil
+			w.failing(nil)
 			w.saved(t, next)
 			var left corev1.SecretList
 			if err := w.Client.List(t.Context(), &left); err != nil || len(left.Items) != 1 {
@@ -375,8 +397,10 @@ func TestKeeper(t *testing.T) {
 		go func() { done <- k.Start(ctx) }()
 		synctest.Wait()
 		change := func(n int) {
+			p.mu.Lock()
 			p.is = associations(n)
 			p.revision.Add(1)
+			p.mu.Unlock()
 			p.more <- struct{}{}
 			time.Sleep(time.Second)
 		}
@@ -391,23 +415,19 @@ func TestKeeper(t *testing.T) {
 			{"no change, no write", func() { time.Sleep(time.Hour) }, ""},
 			{"the next at once", func() { change(7) }, "create 0, delete 1"},
 			{"a failure", func() {
-				w.fail = func(string, string) error { return errors.New("away") }
+				w.failing(func(string, string) error { return errors.New("away") })
 				time.Sleep(Every)
 				change(8)
 			}, "create 1"},
 			{"is tried again", func() {
-				w.fail = nil
+				w.failing(nil)
 				time.Sleep(Every)
 			}, "create 1, delete 0"},
 		}
 		for _, tc := range steps {
-			w.writes = nil
 			tc.do()
-			if tc.name == "at once" {
-				w.writes = []string{"create 0"}
-			}
 			synctest.Wait()
-			if got := strings.Join(w.writes, ", "); got != tc.want {
+			if got := w.wrote(); got != tc.want {
 				t.Errorf("%s: wrote %q, want %q", tc.name, got, tc.want)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,9 +108,23 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-type authorities struct{ text []byte }
+type authorities struct{ text atomic.Pointer[string] }
 
-func (a *authorities) get() []byte { return a.text }
+func (a *authorities) get() []byte {
+	if text := a.text.Load(); text != nil {
+		return []byte(*text)
+	}
+	return nil
+}
+
+func (a *authorities) set(text string) { a.text.Store(&text) }
+
+// trusted are the authorities of that text.
+func trusted(text string) *authorities {
+	a := &authorities{}
+	a.set(text)
+	return a
+}
 
 func start(t *testing.T, c client.WithWatch, a *authorities, foreign bool) (*webhookconfig.Keeper, *prometheus.Registry) {
 	t.Helper()
@@ -172,7 +187,7 @@ func TestKeeper(t *testing.T) {
 		api, a := kubetest.New(t, interceptor.Funcs{}, config), &authorities{}
 		k, r := start(t, api, a, false)
 		kubetest.Eventually(t, "it is found right", state(t, r, "right"))
-		a.text = []byte("ca-1")
+		a.set("ca-1")
 		k.Wake()
 		want := func(ca string) func() bool {
 			return func() bool { return slices.Equal(bundles(t, api), []string{ca, ca, ca, ""}) }
@@ -200,13 +215,13 @@ func TestKeeper(t *testing.T) {
 			t.Error(d)
 		}
 		api := kubetest.New(t, interceptor.Funcs{}, config)
-		_, r := start(t, api, &authorities{text: []byte("ca")}, false)
+		_, r := start(t, api, trusted("ca"), false)
 		kubetest.Eventually(t, "it tells", state(t, r, "different"))
 		kubetest.Eventually(t, "authorities are written", func() bool { return slices.Equal(bundles(t, api), []string{"ca", "ca"}) })
 	})
 	t.Run("makes none", func(t *testing.T) {
 		api := kubetest.New(t, interceptor.Funcs{})
-		_, r := start(t, api, &authorities{text: []byte("ca")}, false)
+		_, r := start(t, api, trusted("ca"), false)
 		kubetest.Eventually(t, "it tells", state(t, r, "absent"))
 		if err := api.Create(t.Context(), desired()); err != nil {
 			t.Fatal(err)
@@ -215,7 +230,7 @@ func TestKeeper(t *testing.T) {
 	})
 	t.Run("leaves cert-manager's", func(t *testing.T) {
 		api := kubetest.New(t, interceptor.Funcs{}, desired())
-		_, r := start(t, api, &authorities{text: []byte("ca")}, true)
+		_, r := start(t, api, trusted("ca"), true)
 		kubetest.Eventually(t, "it is found right", state(t, r, "right"))
 		if got := bundles(t, api); got[0] != "" {
 			t.Error(got)
