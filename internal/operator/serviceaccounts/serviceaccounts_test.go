@@ -100,31 +100,33 @@ func TestFollow(t *testing.T) {
 
 // TestLive: one that was made a moment ago is asked for, once for all who wait.
 func TestLive(t *testing.T) {
-	var reads atomic.Int64
-	release := make(chan struct{})
-	b := newBook(t, counted(t, &reads, func(context.Context) error { <-release; return nil }, account("a", "new", map[string]string{role: "r"})))
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			if a, ok := b.Annotations(t.Context(), "a", "new"); !ok || a[role] != "r" {
-				t.Error(a, ok)
-			}
-		})
-	}
-	kubetest.Eventually(t, "somebody asks", func() bool { return reads.Load() > 0 })
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, ok := b.Annotations(gone, "a", "new"); ok {
-		t.Error("one who went was answered")
-	}
-	close(release)
-	wg.Wait()
-	if n := reads.Load(); n > 5 {
-		t.Errorf("%d reads", n)
-	}
-	if _, ok := b.Annotations(t.Context(), "a", "absent"); ok {
-		t.Error("found what is not there")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var reads atomic.Int64
+		release := make(chan struct{})
+		b := newBook(t, counted(t, &reads, func(context.Context) error { <-release; return nil }, account("a", "new", map[string]string{role: "r"})))
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				if a, ok := b.Annotations(t.Context(), "a", "new"); !ok || a[role] != "r" {
+					t.Error(a, ok)
+				}
+			})
+		}
+		synctest.Wait() // all wait for the one who asks
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, ok := b.Annotations(gone, "a", "new"); ok {
+			t.Error("one who went was answered")
+		}
+		close(release)
+		wg.Wait()
+		if n := reads.Load(); n != 1 {
+			t.Errorf("%d reads", n)
+		}
+		if _, ok := b.Annotations(t.Context(), "a", "absent"); ok {
+			t.Error("found what is not there")
+		}
+	})
 }
 
 // TestLiveIsBounded: neither a slow API server nor many unknown accounts hold reviews up.
