@@ -30,6 +30,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/pace"
 )
 
 const (
@@ -131,10 +132,10 @@ func (f *Follower) Run(ctx context.Context) error {
 			failures = 0
 			f.succeeded(ctx)
 			if changed {
-				pause = time.Duration(f.chance() * float64(calm))
+				pause = time.Duration(pace.Chance(f.cfg.Rand) * float64(calm))
 			}
 		}
-		if !sleep(ctx, pause) {
+		if !pace.Sleep(ctx, pause) {
 			return nil
 		}
 	}
@@ -287,7 +288,7 @@ func (f *Follower) failed(ctx context.Context, err error, failures int) time.Dur
 	if cache, ok := f.cfg.Credentials.(interface{ Invalidate() }); ok && errors.As(err, &refused) && refused.status/100 == 4 && !denied(err) && refused.status != http.StatusTooManyRequests {
 		cache.Invalidate() // the session was refused: a restarted control plane, a rotated key
 	}
-	return pause + time.Duration(f.chance()*float64(pause)/2)
+	return pause + time.Duration(pace.Chance(f.cfg.Rand)*float64(pause)/2)
 }
 
 func (f *Follower) succeeded(ctx context.Context) {
@@ -301,28 +302,5 @@ func (f *Follower) succeeded(ctx context.Context) {
 func (f *Follower) following(on bool) {
 	if f.cfg.Following != nil {
 		f.cfg.Following(on)
-	}
-}
-
-// chance draws from [0, 1).
-func (f *Follower) chance() float64 {
-	var b [2]byte
-	if f.cfg.Rand == nil {
-		return 0
-	}
-	if _, err := io.ReadFull(f.cfg.Rand, b[:]); err != nil {
-		return 0
-	}
-	return float64(uint16(b[0])<<8|uint16(b[1])) / (1 << 16)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

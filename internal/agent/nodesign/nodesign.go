@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"podid/internal/agent/kubeapi"
+	"podid/internal/agent/pace"
 )
 
 const (
@@ -116,7 +117,7 @@ func (s *Sign) Run(ctx context.Context) error {
 		case !state.Ready:
 			pause = eagerInterval
 		}
-		if !sleep(ctx, pause+time.Duration(s.chance()*float64(pause)/4)) {
+		if !pace.Sleep(ctx, pause+time.Duration(pace.Chance(s.cfg.Rand)*float64(pause)/4)) {
 			break
 		}
 	}
@@ -276,31 +277,9 @@ func (s *Sign) tell(ctx context.Context, err error) {
 	s.told = text
 }
 
-func (s *Sign) chance() float64 {
-	var b [1]byte
-	if s.cfg.Rand == nil {
-		return 0
-	}
-	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-		return 0
-	}
-	return float64(b[0]) / (1 << 8)
-}
-
 func cut(text string) string {
 	if len(text) > maxMessage {
 		return text[:maxMessage]
 	}
 	return text
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"podid/internal/agent/kubeapi"
+	"podid/internal/agent/pace"
 )
 
 const (
@@ -103,7 +104,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 		failures++
 		w.tell(ctx, err)
-		if !sleep(ctx, w.pause(err, failures)) {
+		if !pace.Sleep(ctx, w.pause(err, failures)) {
 			break
 		}
 	}
@@ -241,7 +242,7 @@ func want(dec *json.Decoder, delim json.Delim) error {
 
 // watch reads events until the API server ends the stream, which it does every few minutes.
 func (w *Watcher) watch(ctx context.Context) (err error) {
-	seconds := watchSeconds + int(w.chance()*watchSeconds)
+	seconds := watchSeconds + int(pace.Chance(w.cfg.Rand)*watchSeconds)
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+grace)
 	defer cancel()
 	q := w.query()
@@ -352,28 +353,5 @@ func (w *Watcher) pause(err error, failures int) time.Duration {
 	if forbidden(err) {
 		pause = forbiddenPause
 	}
-	return pause + time.Duration(w.chance()*float64(pause)/2)
-}
-
-// chance draws from [0, 1).
-func (w *Watcher) chance() float64 {
-	var b [2]byte
-	if w.cfg.Rand == nil {
-		return 0
-	}
-	if _, err := io.ReadFull(w.cfg.Rand, b[:]); err != nil {
-		return 0
-	}
-	return float64(uint16(b[0])<<8|uint16(b[1])) / (1 << 16)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pause + time.Duration(pace.Chance(w.cfg.Rand)*float64(pause)/2)
 }

@@ -19,14 +19,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"podid/internal/operator/follow"
+	"podid/internal/operator/upkeep"
 )
 
-// How often a certificate is looked at, and how soon again after a failure.
-const (
-	checkEvery = 10 * time.Minute
-	retryFirst = 500 * time.Millisecond
-	retryMost  = time.Minute
-)
+// checkEvery is how often a certificate is looked at.
+const checkEvery = 10 * time.Minute
 
 // KeptConfig says what is kept where.
 type KeptConfig struct {
@@ -68,28 +65,10 @@ func (k *Kept) Start(ctx context.Context) error {
 }
 
 func (k *Kept) keep(ctx context.Context) {
-	retry := retryFirst
-	for {
-		wait := checkEvery + rand.N(checkEvery/10) //nolint:gosec // spreads replicas, guards nothing
-		if err := k.check(ctx); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			k.cfg.Log.Warn("keep the webhook's certificate", slog.String("error", err.Error()), slog.Duration("again_in", retry))
-			wait, retry = retry, min(2*retry, retryMost)
-		} else {
-			retry = retryFirst
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-k.seen:
-			t.Stop()
-		case <-t.C:
-		}
-	}
+	upkeep.Task{
+		What: "keep the webhook's certificate", Seen: k.seen, Check: k.check, Log: k.cfg.Log,
+		Every: func() time.Duration { return checkEvery + rand.N(checkEvery/10) }, //nolint:gosec // spreads replicas, guards nothing
+	}.Run(ctx)
 }
 
 // check reads the Secret, serves with what it holds, and does what is to be done about it.

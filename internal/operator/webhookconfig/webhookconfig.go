@@ -33,13 +33,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"podid/internal/operator/follow"
+	"podid/internal/operator/upkeep"
 )
 
 const (
 	fieldOwner = "podid-operator-webhook"
 	checkEvery = 10 * time.Minute
-	retryFirst = 500 * time.Millisecond
-	retryMost  = time.Minute
 )
 
 // Config of a Keeper.
@@ -93,28 +92,10 @@ func (k *Keeper) Start(ctx context.Context) error {
 }
 
 func (k *Keeper) keep(ctx context.Context) {
-	retry := retryFirst
-	for {
-		wait := checkEvery
-		if err := k.check(ctx); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			k.cfg.Log.Warn("keep the webhook configuration", slog.String("error", err.Error()), slog.Duration("again_in", retry))
-			wait, retry = retry, min(2*retry, retryMost)
-		} else {
-			retry = retryFirst
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-k.wake:
-			t.Stop()
-		case <-t.C:
-		}
-	}
+	upkeep.Task{
+		What: "keep the webhook configuration", Seen: k.wake, Check: k.check, Log: k.cfg.Log,
+		Every: func() time.Duration { return checkEvery },
+	}.Run(ctx)
 }
 
 func (k *Keeper) check(ctx context.Context) error {
