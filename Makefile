@@ -80,7 +80,7 @@ test-chart: ## Test the chart, the static manifests and the builder of images (U
 test-clients: build ## Run AWS' own clients against `podid dev`: Node SDKs; AWS CLI and boto3 where present
 	./test/clients/run.sh
 
-conformance: build ## Play AWS' clients against `podid dev`, write docs/compat/matrix.md (EKSCTL=path: eksctl too)
+conformance: build ## Play AWS' clients against `podid dev`, write docs/compat/matrix.md (EKSCTL=path, AWS_AGENT=path: those too)
 	go run ./test/conformance -podid $(BIN)/podid -json $(BIN)/conformance.json -matrix docs/compat/matrix.md $(CONFORMANCEFLAGS)
 
 test-apiserver: ## Run the tests against a real API server; the first run builds it (KUBERNETES=1.37.2: the newest)
@@ -104,8 +104,8 @@ bench: ## Run the benchmarks with allocations (BENCH=regexp chooses, BENCHTIME=1
 bench-e2e: build ## Measure server and agent end to end beside an empty handler (LOADFLAGS=-check: fail over a bound)
 	go run ./test/load -podid $(BIN)/podid -agent $(BIN)/podid-agent $(LOADFLAGS)
 
-bench-agent: build ## Measure the agent by itself beside an empty handler: hits, memory, herd, backlog, outage
-	go run ./test/load -set agent -agent $(BIN)/podid-agent $(LOADFLAGS)
+bench-agent: build ## Measure the agent by itself beside an empty handler, and AWS' if AWS_AGENT names its binary
+	go run ./test/load -set agent -agent $(BIN)/podid-agent -aws-agent '$(AWS_AGENT)' $(LOADFLAGS)
 
 bench-fleet: build ## Start 5,000 pods in 40 s on 50 nodes, each a real agent, before one control plane
 	go run ./test/load -set fleet -podid $(BIN)/podid -agent $(BIN)/podid-agent $(LOADFLAGS)

@@ -25,18 +25,19 @@ import (
 
 // options are what a run is told.
 type options struct {
-	podid   string
-	clients []string // empty: all
-	rows    []string // ids; empty: all
-	json    string
-	matrix  string // written to; "" leaves it
-	clouds  string // directory of the JavaScript and Python drivers, with their node_modules
-	eksctl  string
-	old     string // directory with an old boto3 in it
-	plugins string // directory of Terraform's plugins
-	verbose bool
-	keep    bool
-	limit   time.Duration
+	podid    string
+	clients  []string // empty: all
+	rows     []string // ids; empty: all
+	json     string
+	matrix   string // written to; "" leaves it
+	clouds   string // directory of the JavaScript and Python drivers, with their node_modules
+	eksctl   string
+	awsAgent string
+	old      string // directory with an old boto3 in it
+	plugins  string // directory of Terraform's plugins
+	verbose  bool
+	keep     bool
+	limit    time.Duration
 }
 
 func main() {
@@ -88,6 +89,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.matrix, "matrix", "", "write the table to this file; columns of clients that are not here are kept")
 	fs.StringVar(&o.clouds, "drivers", "test/clients", "directory of the JavaScript and Python drivers")
 	fs.StringVar(&o.eksctl, "eksctl", os.Getenv("EKSCTL"), "the eksctl binary (EKSCTL)")
+	fs.StringVar(&o.awsAgent, "aws-agent", os.Getenv("AWS_AGENT"), "the binary of AWS' eks-pod-identity-agent (AWS_AGENT)")
 	fs.StringVar(&o.old, "old-boto3", os.Getenv("OLD_BOTO3"), "directory of a boto3 older than Pod Identity, for PYTHONPATH (OLD_BOTO3)")
 	fs.StringVar(&o.plugins, "terraform-plugins", os.Getenv("TERRAFORM_PLUGINS"), "directory of Terraform's plugins (TERRAFORM_PLUGINS)")
 	fs.BoolVar(&o.verbose, "v", false, "say of each cell how it went")

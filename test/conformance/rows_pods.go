@@ -70,7 +70,14 @@ type pod struct {
 // newPod makes what the webhook gives a pod of a service account of this session's.
 func (s *session) newPod(ctx context.Context, serviceAccount string) (*pod, error) {
 	agent, err := once(s, "agent", func() (*witness, error) {
-		w, err := newWitness(s.bed.env["PODID_AGENT_ENDPOINT"], nil, &http.Client{Transport: &http.Transport{}})
+		url := s.bed.env["PODID_AGENT_ENDPOINT"]
+		if s.player.agent != nil {
+			var err error
+			if url, err = s.player.agent(ctx, s); err != nil {
+				return nil, err
+			}
+		}
+		w, err := newWitness(url, nil, &http.Client{Transport: linkLocal{&http.Transport{}}})
 		if err == nil {
 			s.closers = append(s.closers, w.close)
 		}
@@ -92,6 +99,16 @@ func (s *session) newPod(ctx context.Context, serviceAccount string) (*pod, erro
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI="+agent.url+"/v1/credentials", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="+p.file)
 	agent.reset()
 	return p, p.write(token)
+}
+
+// linkLocal calls an agent by the address that pods know, which AWS' agent insists on.
+type linkLocal struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t linkLocal) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Host = "169.254.170.23"
+	return t.RoundTripper.RoundTrip(r)
 }
 
 func (p *pod) write(token string) error { return os.WriteFile(p.file, []byte(token), 0o600) }

@@ -41,6 +41,8 @@ type player struct {
 	find func(ctx context.Context, b *bed) (version string, absent string)
 	// start starts it in an environment; nil for one whose rows start it themselves.
 	start func(ctx context.Context, b *bed, env []string) (caller, error)
+	// agent starts the agent that its pods ask; nil for podid dev's own.
+	agent func(ctx context.Context, s *session) (url string, err error)
 }
 
 var errTooLong = errors.New("not done after four minutes")
@@ -49,7 +51,7 @@ var errTooLong = errors.New("not done after four minutes")
 func everything() []section {
 	return []section{
 		associationRows(), errorRows(), pageRows(), tagRows(), clusterRows(), addonRows(), accessRows(), stsRows(), iamRows(), stackRows(),
-		exchangeRows(), podRows(), oldRows(), captureRows(), eksctlRows(), eksctlAloneRows(), terraformRows(), ackRows(), crossplaneRows(),
+		exchangeRows(), podRows(), awsAgentRows(), oldRows(), captureRows(), eksctlRows(), eksctlAloneRows(), terraformRows(), ackRows(), crossplaneRows(),
 	}
 }
 
@@ -141,6 +143,7 @@ func players() []player {
 		{ID: "boto3", Title: "boto3", find: findBoto3, start: startBoto3},
 		{ID: "cli", Title: "AWS CLI", find: findCLI, start: startCLI},
 		{ID: "old-boto3", Title: "old boto3", find: findOldBoto3, start: startOldBoto3},
+		{ID: awsAgentID, Title: "AWS' agent", find: findAWSAgent, start: startGo, agent: startAWSAgent},
 		{ID: "captures", Title: "captures", find: always("requests as clients sent them, signed anew")},
 		{ID: "eksctl", Title: "eksctl", find: findEksctl},
 		{ID: "terraform", Title: "Terraform", find: findTerraform},
