@@ -36,6 +36,7 @@ const (
 // options bound a run.
 type options struct {
 	server, agent string // binaries; an empty agent is not measured
+	awsAgent      string // binary of AWS' agent; empty: ours is measured alone
 	requests      int    // per round
 	rounds        int
 	connections   int
@@ -72,6 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	fs.StringVar(&o.server, "podid", "bin/podid", "the podid binary")
 	fs.StringVar(&o.agent, "agent", "bin/podid-agent", "the podid-agent binary; empty: leave the agent out")
+	fs.StringVar(&o.awsAgent, "aws-agent", "", "a binary of AWS' eks-pod-identity-agent to measure beside it in the agent's set")
 	fs.IntVar(&o.requests, "n", 2500, "requests per round")
 	fs.IntVar(&o.rounds, "rounds", 5, "rounds per target and protocol")
 	fs.IntVar(&o.connections, "c", 16, "connections")
@@ -85,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.associations, "associations", 1000, "associations of the operator's set")
 	fs.IntVar(&o.many, "many", 100_000, "associations of its large cluster")
 	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
-	fs.DurationVar(&o.limit, "limit", 4*time.Minute, "bound of the whole run")
+	fs.DurationVar(&o.limit, "limit", 10*time.Minute, "bound of the whole run")
 	fs.BoolVar(&o.check, "check", false, "fail when a figure is over its bound")
 	fs.BoolVar(&o.keep, "keep", false, "keep the data directory, for a look at logs and audit")
 	if err := fs.Parse(args); err != nil {

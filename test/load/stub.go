@@ -36,6 +36,7 @@ type stub struct {
 	mode  stubMode
 	life  time.Duration
 	calls []time.Time
+	ends  time.Time // expiration of the last credentials
 }
 
 func newStub(ctx context.Context) (*stub, error) {
@@ -65,6 +66,13 @@ func (s *stub) seen() []time.Time {
 	return append([]time.Time(nil), s.calls...)
 }
 
+// end is when the last credentials expire.
+func (s *stub) end() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ends
+}
+
 // ServeHTTP answers one call.
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // so that the end of a client that gave up is noticed
@@ -74,7 +82,10 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.calls = append(s.calls, time.Now())
-	mode, life := s.mode, s.life
+	mode, ends := s.mode, time.Now().Add(s.life).Truncate(time.Second)
+	if mode == stubGrant {
+		s.ends = ends
+	}
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	switch mode {
@@ -91,7 +102,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"assumedRoleUser":{"arn":"arn:aws:sts::111122223333:assumed-role/bench/eks-bench","assumeRoleId":"AROABENCH:eks-bench"},`+
 			`"audience":"pods.eks.amazonaws.com","credentials":{"accessKeyId":"ASIABENCH00000000000","secretAccessKey":"%s","sessionToken":"%s","expiration":%d},`+
 			`"podIdentityAssociation":{"associationArn":"arn:aws:eks:us-west-2:111122223333:podidentityassociation/c/a-bench","associationId":"a-bench"},`+
-			`"subject":{"namespace":"bench","serviceAccount":"bench"}}`, strings.Repeat("k", 40), strings.Repeat("t", 1100), time.Now().Add(life).Unix())
+			`"subject":{"namespace":"bench","serviceAccount":"bench"}}`, strings.Repeat("k", 40), strings.Repeat("t", 1100), ends.Unix())
 	}
 }
 
