@@ -138,7 +138,7 @@ var linkedNever = []struct {
 	why     string
 }{
 	{"cmd/podid-agent", []string{
-		"go.etcd.io/", "sigs.k8s.io/controller-runtime", "k8s.io/client-go", "google.golang.org/grpc", "podid/internal/store", "podid/internal/controlplane",
+		"go.etcd.io/", "sigs.k8s.io/controller-runtime", "k8s.io/client-go", "google.golang.org/grpc", "go.opentelemetry.io/otel", "podid/internal/store", "podid/internal/controlplane",
 	}, "the agent runs on every node: its memory is paid many times over"},
 	{"internal/cli", []string{"go.etcd.io/", "k8s.io/client-go", "podid/internal/controlplane"}, "the CLI's packages link only clients of the wire"},
 }
@@ -158,6 +158,7 @@ var importedOnly = []struct {
 	{"sigs.k8s.io/controller-runtime", []string{"internal/operator", "cmd/podid-operator"}, "the operator is the one program that lives by watching Kubernetes (ADR 0011)"},
 	{"k8s.io/client-go", []string{"internal/operator", "cmd/podid-operator"}, "as above: the CLI and the agent have small clients of their own"},
 	{"github.com/open-policy-agent/cert-controller", []string{"internal/operator/certs"}, "one room makes the webhook's certificates"},
+	{"go.opentelemetry.io/proto", []string{"internal/agent/otlp"}, "one room speaks OTLP; what it pushes is what Prometheus' registry holds"},
 	{"github.com/vishvananda/netlink", []string{"internal/agent/linklocal"}, "one room changes the node's network"},
 }
 

@@ -74,7 +74,10 @@ role (--node-role-arn with --node-token-file, a projected token of audience podi
 whatever the AWS SDK's default chain finds.
 
 Endpoints: --endpoint, else AWS_ENDPOINT_URL_EKS_AUTH, else AWS_ENDPOINT_URL, else AWS' own of the region.
-The same for STS with --sts-endpoint and AWS_ENDPOINT_URL_STS.`,
+The same for STS with --sts-endpoint and AWS_ENDPOINT_URL_STS.
+
+Metrics: Prometheus reads them at --metrics-address. They are pushed to an OpenTelemetry collector, too, where
+--otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT names one; OpenTelemetry's other variables of OTLP metrics count then.`,
 		Example: `  podid-agent server --cluster-name my-cluster --region eu-west-1 --endpoint https://podid.example:8443 \
     --ca-file /etc/podid/ca.crt --node-role-arn arn:aws:iam::111122223333:role/podid-node \
     --node-token-file /var/run/secrets/podid.dev/token`,

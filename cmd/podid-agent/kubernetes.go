@@ -32,9 +32,6 @@ func (o *kubernetesOptions) register(f *pflag.FlagSet) {
 
 // kubernetes is the API server's configuration; nil where the agent has none, or nothing to do with it.
 func (o *options) kubernetes(node string) (*agent.Kubernetes, error) {
-	if node == "" {
-		node = o.tokens.nodeName
-	}
 	address := o.kube.apiServer
 	if address == "" && o.tokens.apiHost != "" {
 		address = o.tokens.apiServer()

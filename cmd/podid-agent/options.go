@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
 	"podid/internal/agent/nodeidentity"
+	"podid/internal/agent/otlp"
 )
 
 // lookup reads an environment variable; os.LookupEnv is one.
@@ -54,6 +56,8 @@ type options struct {
 	tokens                  tokenOptions
 	kube                    kubernetesOptions
 	sharedFile              string
+	otlpEndpoint            string
+	otlp                    *otlp.Settings // nil: metrics are not pushed
 }
 
 // environment names the variables that stand in for flags that were not given, the first set one winning.
@@ -67,6 +71,7 @@ var environment = map[string][]string{
 	"node-token-file": {"AWS_WEB_IDENTITY_TOKEN_FILE"},
 	"node-name":       {"NODE_NAME", "AWS_ROLE_SESSION_NAME"},
 	"issuer":          {"PODID_ISSUER"},
+	"otlp-endpoint":   {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"}, // read by otlp.Read
 }
 
 func (o *options) register(f *pflag.FlagSet) {
@@ -95,6 +100,7 @@ func (o *options) register(f *pflag.FlagSet) {
 	f.Uint16Var(&o.probePort, "probe-port", agent.DefaultProbePort, "port of /healthz and /readyz on localhost")
 	f.StringVar(&o.metricsAddress, "metrics-address", "127.0.0.1", "address of /metrics, which serves the probes too")
 	f.Uint16Var(&o.metricsPort, "metrics-port", agent.DefaultMetricsPort, "port of /metrics")
+	text(&o.otlpEndpoint, "otlp-endpoint", "", "", "OpenTelemetry collector that metrics are pushed to by OTLP/HTTP, at /v1/metrics below this URL, such as http://collector:4318 (default none)")
 	f.DurationVar(&o.retention, "max-credential-retention-before-renewal", credcache.DefaultRetention, "age at which credentials are due for renewal, unless half of their life is over before; 0 means no cache")
 	f.DurationVar(&o.renewFloor, "min-credential-age-before-renewal", credcache.DefaultRenewFloor, "age before which even very short credentials are not renewed")
 	f.IntVar(&o.cacheSize, "max-cache-size", credcache.DefaultMaxEntries, "pods whose credentials are kept; 0 means no cache")
@@ -129,6 +135,10 @@ func (o *options) resolve(env lookup, given func(flag string) bool) error {
 	o.sharedFile, _ = env("AWS_SHARED_CREDENTIALS_FILE")
 
 	var problems []error
+	var err error
+	if o.otlp, err = otlp.Read(otlp.Lookup(env), o.otlpEndpoint); err != nil {
+		problems = append(problems, err)
+	}
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if o.cluster == "" {
 		complain("--cluster-name is required")
@@ -195,9 +205,13 @@ func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Conf
 	if err != nil {
 		return agent.Config{}, err
 	}
-	kubernetes, err := o.kubernetes(tokens.Node)
+	node := cmp.Or(tokens.Node, o.tokens.nodeName)
+	kubernetes, err := o.kubernetes(node)
 	if err != nil {
 		return agent.Config{}, err
+	}
+	if o.otlpEndpoint != "" && o.otlp == nil {
+		log.Warn("metrics are not pushed: OTEL_SDK_DISABLED or OTEL_METRICS_EXPORTER says so, whatever --otlp-endpoint does")
 	}
 	port := func(n uint16) string { return strconv.Itoa(int(n)) }
 	cfg := agent.Config{
@@ -208,7 +222,7 @@ func (o *options) agentConfig(ctx context.Context, log *slog.Logger) (agent.Conf
 		MetricsAddress: net.JoinHostPort(strings.Trim(o.metricsAddress, "[]"), port(o.metricsPort)),
 		MaxCacheSize:   offIfZero(o.cacheSize), MaxCacheBytes: o.cacheBytes, Retention: offIfZero(o.retention), RenewFloor: o.renewFloor, RefreshQPS: o.qps,
 		RequestRate: offIfZero(o.requestRate), RequestBurst: o.burst,
-		Tokens: tokens, HandoverDir: o.handoverDir, StateDir: o.stateDir, Kubernetes: kubernetes, FollowAssociations: follow, Log: log, Version: version,
+		Tokens: tokens, HandoverDir: o.handoverDir, StateDir: o.stateDir, Kubernetes: kubernetes, FollowAssociations: follow, OTLP: o.otlp, Node: node, Log: log, Version: version,
 	}
 	for _, host := range o.bindHosts {
 		cfg.BindAddresses = append(cfg.BindAddresses, net.JoinHostPort(strings.Trim(host, "[]"), port(o.port)))

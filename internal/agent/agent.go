@@ -26,6 +26,7 @@ import (
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
 	"podid/internal/agent/handover"
+	"podid/internal/agent/otlp"
 	"podid/internal/agent/podtoken"
 )
 
@@ -43,6 +44,7 @@ type Agent struct {
 	followers  []follower
 	feed       *assocfeed.Follower // nil: not followed
 	saved      *handover.State     // nil: nothing is kept over a restart
+	exporter   *otlp.Exporter      // nil: metrics are not pushed
 	succeeded  atomic.Bool         // another process serves instead
 	identified atomic.Bool         // the agent has had credentials of its own
 	started    atomic.Bool
@@ -121,7 +123,7 @@ func New(cfg Config) (*Agent, error) {
 			cfg.Log.Error("nothing is kept over a restart", slog.String("err", err.Error()))
 		}
 	}
-	if err := a.addFollowers(); err != nil {
+	if err := errors.Join(a.addFollowers(), a.addExporter()); err != nil {
 		return nil, fmt.Errorf("agent configuration: %w", err)
 	}
 	return a, nil
@@ -179,9 +181,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	close(a.ready)
 
 	group, failed := errgroup.WithContext(ctx)
-	// The cache outlives the listeners: requests under way still wait for it.
+	// The cache outlives the listeners: requests under way still wait for it, and the last push counts them.
 	cacheCtx, stopCache := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return a.cache.Run(cacheCtx) })
+	if a.exporter != nil {
+		group.Go(func() error { return a.exporter.Run(cacheCtx) })
+	}
 	if a.tokens != nil {
 		group.Go(func() error { return a.tokens.Run(cacheCtx) })
 	}

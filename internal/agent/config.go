@@ -19,6 +19,7 @@ import (
 
 	"podid/internal/agent/credcache"
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/agent/otlp"
 	"podid/internal/agent/podtoken"
 	"podid/internal/agent/podwatch"
 )
@@ -85,6 +86,10 @@ type Config struct {
 	BindAddresses []string
 	// ProbeAddress serves /healthz and /readyz, MetricsAddress these and /metrics; empty means none.
 	ProbeAddress, MetricsAddress string
+
+	// OTLP is where the metrics are pushed to; nil: they are not. Node is this node's name, where it is known, which goes with them.
+	OTLP *otlp.Settings
+	Node string
 
 	// HandoverDir is a folder of this user alone, in which one process finds the next to hand sockets and cache over; empty:
 	// none is. StateDir, on memory, keeps the cache over a restart, sealed with a key in HandoverDir; empty: nothing is kept.

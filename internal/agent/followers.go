@@ -9,6 +9,7 @@ import (
 	"podid/internal/agent/assocfeed"
 	"podid/internal/agent/eksauthclient"
 	"podid/internal/agent/nodesign"
+	"podid/internal/agent/otlp"
 	"podid/internal/agent/podwatch"
 )
 
@@ -53,6 +54,21 @@ func (a *Agent) addFollowers() error {
 		a.followers = append(a.followers, feed)
 	}
 	return nil
+}
+
+// addExporter makes what pushes metrics. It is no follower: it outlives the doors, so that its last push tells of all requests.
+func (a *Agent) addExporter() error {
+	cfg := &a.cfg
+	if cfg.OTLP == nil {
+		return nil
+	}
+	exporter, err := otlp.New(otlp.Config{
+		Settings: *cfg.OTLP, Gatherer: cfg.Gatherer, Version: cfg.Version, Node: cfg.Node, Cluster: cfg.Cluster,
+		// The process that has taken over pushes for the node.
+		Idle: a.succeeded.Load, Log: cfg.Log, Now: cfg.Now, Rand: cfg.Rand,
+	})
+	a.exporter = exporter
+	return err
 }
 
 // state is what the node shows: the agent can serve when all its addresses answer and it has had credentials of its own.
