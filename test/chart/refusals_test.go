@@ -49,6 +49,9 @@ func TestRefusals(t *testing.T) {
 		{"an unknown mode", "operator.mode=sidecar", []string{"/operator/mode"}},
 		{"a webhook that waits for a minute", "operator.webhook.timeoutSeconds=60", []string{"/operator/webhook/timeoutSeconds"}},
 		{"a digest that is none", "agent.image.digest=latest", []string{"/agent/image/digest"}},
+		{"a collector without a scheme", "agent.otlp.endpoint=collector:4318", []string{"/agent/otlp/endpoint"}},
+		{"a collector with a password", "agent.otlp.endpoint=http://u:p@collector", []string{"/agent/otlp/endpoint"}},
+		{"a collector", "agent.otlp.endpoint=https://collector.example/otlp", nil},
 		{"an argument without dashes", "agent.extraArgs={verbose}", []string{"/agent/extraArgs/0"}},
 		{"a size that is none", "controlPlane.persistence.size=big", []string{"/controlPlane/persistence/size"}},
 	} {
