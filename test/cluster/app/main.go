@@ -7,7 +7,9 @@
 //	app                    waits; as the first process of a pod it collects orphans
 //	app whoami EVERY       asks STS whom it is, again and again, one line of JSON each
 //	app credentials EVERY  has a new SDK find credentials, again and again: none is cached in the pod
+//	app load EVERY         asks the agent by clients that forgive nothing, and prints what came of it each second
 //	app fetch URL FILE     shows a token to a node agent, as somebody who stole it would
+//	app get URL            prints what is there
 package main
 
 import (
@@ -52,10 +54,14 @@ func run(ctx context.Context, args []string) error {
 		return repeat(ctx, args[1], func(ctx context.Context) line { return whoami(ctx, cfg) })
 	case args[0] == "credentials" && len(args) == 2:
 		return repeat(ctx, args[1], credentials)
+	case args[0] == "load" && len(args) == 2:
+		return load(ctx, args[1])
 	case args[0] == "fetch" && len(args) == 3:
 		return fetch(ctx, args[1], args[2])
+	case args[0] == "get" && len(args) == 2:
+		return get(ctx, args[1])
 	}
-	return errors.New("usage: app [whoami EVERY | credentials EVERY | fetch URL FILE]")
+	return errors.New("usage: app [whoami EVERY | credentials EVERY | load EVERY | fetch URL FILE | get URL]")
 }
 
 // pause is the process that holds a pod's namespaces.
@@ -173,5 +179,24 @@ func fetch(ctx context.Context, url, tokenFile string) error {
 		body = []byte("(credentials)") // a log is no place for them
 	}
 	_, err = fmt.Printf("status %d: %s\n", resp.StatusCode, body)
+	return err
+}
+
+func get(ctx context.Context, url string) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: status %d", url, resp.StatusCode)
+	}
+	_, err = io.Copy(os.Stdout, resp.Body)
 	return err
 }

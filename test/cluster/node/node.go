@@ -237,6 +237,20 @@ func (n *Node) Kill(ctx context.Context, namespace, container string) error {
 	return nil
 }
 
+// Command is a program that runs on the node's network, where its loopback is.
+func (n *Node) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if n.netns != "" {
+		args = append([]string{"--net=/run/netns/" + n.netns, program}, args...)
+		program = "nsenter"
+	}
+	return exec.CommandContext(ctx, program, args...)
+}
+
+// EmptyDir is the folder of a volume of one of the node's pods.
+func (n *Node) EmptyDir(pod *corev1.Pod, volume string) string {
+	return filepath.Join(n.file("kubelet"), "pods", string(pod.UID), "volumes", "kubernetes.io~empty-dir", volume)
+}
+
 func (n *Node) file(name string) string { return filepath.Join(n.dir, name) }
 
 // StartLimit is how long a node may take to be Ready on a machine that is busy.
