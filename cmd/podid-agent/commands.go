@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"podid/internal/agent"
+	"podid/internal/agent/handover"
 	"podid/internal/agent/linklocal"
 )
 
@@ -48,7 +49,7 @@ A node needs two steps, the first once and with the right to administer its netw
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q: want server, initialize or version", args[0])}
+				return usageError{fmt.Errorf("unknown command %q: want server, initialize, arrived or version", args[0])}
 			}
 			return cmd.Help()
 		},
@@ -58,7 +59,7 @@ A node needs two steps, the first once and with the right to administer its netw
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	logger := func() (*slog.Logger, error) { return newLogger(stdout, verbosity) }
-	root.AddCommand(newServer(env, logger), newInitialize(logger), newVersion())
+	root.AddCommand(newServer(env, logger), newInitialize(logger), newArrived(), newVersion())
 	return root
 }
 
@@ -146,6 +147,27 @@ has no dummy interfaces the addresses go to lo; where it has no IPv6 only IPv4 i
 			return setUpLink(log)
 		},
 	}
+}
+
+func newArrived() *cobra.Command {
+	var stateDir string
+	cmd := &cobra.Command{
+		Use:   "arrived",
+		Short: "Tell whether the server of this container has arrived",
+		Long: `Exit with status 0 if a server with this --state-dir serves, or is ready to as soon as the one before it ends.
+It is the startup probe of a server that takes over from another one (--handover-dir): until it has, /healthz and
+/readyz are answered by the one before, which is on the same network.`,
+		Example: `  podid-agent arrived --state-dir /run/podid-state`,
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if stateDir == "" {
+				return usageError{errors.New("--state-dir is required")}
+			}
+			return handover.Arrived(stateDir)
+		},
+	}
+	cmd.Flags().StringVar(&stateDir, "state-dir", "", "that of the server")
+	return cmd
 }
 
 func linkConfig(log *slog.Logger) linklocal.Config {

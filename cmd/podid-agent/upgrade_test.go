@@ -107,6 +107,15 @@ type process struct {
 // start starts an agent, and returns when it serves.
 func (n *node) start() *process {
 	n.t.Helper()
+	served := n.log.count("serving credentials")
+	p := n.begin()
+	n.until("the agent serves", func() bool { return n.log.count("serving credentials") > served })
+	return p
+}
+
+// begin starts an agent.
+func (n *node) begin() *process {
+	n.t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		n.t.Fatal(err)
@@ -116,13 +125,11 @@ func (n *node) start() *process {
 		"-b", "127.0.0.1", "--port", n.port, "--probe-port", n.probe, "--metrics-port", n.metrics, "--handover-dir", n.run, "--state-dir", n.state)
 	p.Env = append(os.Environ(), asAgent+"=1", "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "AWS_EC2_METADATA_DISABLED=true")
 	p.Stdout, p.Stderr = &n.log, &n.log
-	served := n.log.count("serving credentials")
 	if err := p.Start(); err != nil {
 		n.t.Fatal(err)
 	}
 	go func() { p.done <- p.Wait() }()
 	n.t.Cleanup(func() { _ = p.Process.Kill() })
-	n.until("the agent serves", func() bool { return n.log.count("serving credentials") > served })
 	return p
 }
 
@@ -305,6 +312,46 @@ func TestRestart(t *testing.T) {
 		t.Errorf("after a kill: %v", err)
 	}
 	third.end()
+}
+
+// TestArrived: the startup probe is told of this container's process, not of the one that answers on its network; and a
+// process that waits for one that hands nothing over has arrived, since that one is told to end only then.
+func TestArrived(t *testing.T) {
+	n := newNode(t)
+	probe := func() int {
+		return run(t.Context(), []string{"arrived", "--state-dir", n.state}, environ(), io.Discard, io.Discard)
+	}
+	before, err := net.Listen("tcp", "127.0.0.1:"+n.port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := probe(); status != 1 {
+		t.Errorf("status %d before there is a process", status)
+	}
+	p := n.begin()
+	n.until("the process has arrived", func() bool { return probe() == 0 })
+	if n.log.count("serving credentials") > 0 {
+		t.Error("it serves on an address that another one has")
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.until("it serves", func() bool { return n.log.count("serving credentials") == 1 })
+	if status := probe(); status != 0 {
+		t.Errorf("status %d while it serves", status)
+	}
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.done; err == nil {
+		t.Error("ended in an orderly way although it was killed")
+	}
+	if status := probe(); status != 1 {
+		t.Errorf("status %d after it was killed", status)
+	}
+	if status := run(t.Context(), []string{"arrived"}, environ(), io.Discard, io.Discard); status != 2 {
+		t.Errorf("status %d without a folder", status)
+	}
 }
 
 func get(ctx context.Context, url string) error {

@@ -45,6 +45,7 @@ type Agent struct {
 	feed       *assocfeed.Follower // nil: not followed
 	saved      *handover.State     // nil: nothing is kept over a restart
 	exporter   *otlp.Exporter      // nil: metrics are not pushed
+	arrival    *handover.Arrival   // nil: not yet, or nobody is told
 	succeeded  atomic.Bool         // another process serves instead
 	identified atomic.Bool         // the agent has had credentials of its own
 	started    atomic.Bool
@@ -169,6 +170,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if !a.started.CompareAndSwap(false, true) {
 		return errors.New("agent has been run before")
 	}
+	defer a.depart()
 	sockets, tie := a.inherit(ctx)
 	if tie != nil {
 		// Whoever stands by serves again as soon as this one stops.
@@ -178,6 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.open(ctx, sockets); err != nil {
 		return err
 	}
+	a.arrive(ctx)
 	close(a.ready)
 
 	group, failed := errgroup.WithContext(ctx)

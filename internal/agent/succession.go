@@ -204,6 +204,24 @@ func (a *Agent) keepSaved(ctx context.Context) {
 	}
 }
 
+// arrive tells the container's startup probe that this process serves, or will as soon as the one before lets it: that one
+// is told to end only then.
+func (a *Agent) arrive(ctx context.Context) {
+	if a.cfg.StateDir == "" || a.arrival != nil {
+		return
+	}
+	var err error
+	if a.arrival, err = handover.Arrive(a.cfg.StateDir); err != nil {
+		a.cfg.Log.ErrorContext(ctx, "tell the startup probe that this process serves", slog.String("err", err.Error()))
+	}
+}
+
+func (a *Agent) depart() {
+	if a.arrival != nil {
+		_ = a.arrival.Close() // nothing was written to it
+	}
+}
+
 // bindPatiently waits for an address that the process before still has, where there may be one.
 func (a *Agent) bindPatiently(ctx context.Context, d *door) error {
 	err := a.bind(ctx, d)
@@ -211,6 +229,7 @@ func (a *Agent) bindPatiently(ctx context.Context, d *door) error {
 		return err
 	}
 	a.cfg.Log.WarnContext(ctx, "waiting for the process before to end", slog.String("err", err.Error()))
+	a.arrive(ctx)
 	tick := time.NewTicker(freeInterval)
 	defer tick.Stop()
 	for errors.Is(err, syscall.EADDRINUSE) {

@@ -50,11 +50,12 @@ func Check(t *testing.T, dir, image string, root func() *cobra.Command) {
 	}
 }
 
-// arguments are those of all containers of an image in a stream of objects.
+// arguments are those of all containers of an image in a stream of objects, and of their probes.
 func arguments(stream []byte, image string) [][]string {
 	type container struct {
-		Image string
-		Args  []string
+		Image        string
+		Args         []string
+		StartupProbe struct{ Exec struct{ Command []string } }
 	}
 	var out [][]string
 	for dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(stream), 4096); ; {
@@ -74,6 +75,9 @@ func arguments(stream []byte, image string) [][]string {
 		for _, c := range append(o.Spec.Template.Spec.InitContainers, o.Spec.Template.Spec.Containers...) {
 			if strings.HasPrefix(c.Image, image) {
 				out = append(out, c.Args)
+				if probe := c.StartupProbe.Exec.Command; len(probe) > 0 {
+					out = append(out, probe[1:])
+				}
 			}
 		}
 	}

@@ -47,3 +47,15 @@ func onMemory(folder string) (bool, error) {
 	}
 	return fs.Type == unix.TMPFS_MAGIC || fs.Type == unix.RAMFS_MAGIC, nil
 }
+
+// hold locks a file together with all who hold it.
+func hold(file *os.File) error {
+	return unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK})
+}
+
+// held tells whether anybody holds a file, without a lock of its own: whoever looks is in nobody's way.
+func held(file *os.File) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &lock)
+	return lock.Type != unix.F_UNLCK, err
+}

@@ -8,6 +8,7 @@ package handover
 import (
 	"errors"
 	"net"
+	"os"
 )
 
 var errUnsupported = errors.New("hand-over is for Linux only")
@@ -17,3 +18,7 @@ func sameUser(*net.UnixConn) error { return errUnsupported }
 func onMemory(string) (bool, error) { return false, errUnsupported }
 
 func network() string { return "0" }
+
+func hold(*os.File) error { return errUnsupported }
+
+func held(*os.File) (bool, error) { return false, errUnsupported }
