@@ -180,7 +180,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.open(ctx, sockets); err != nil {
 		return err
 	}
-	a.arrive(ctx)
 	close(a.ready)
 
 	group, failed := errgroup.WithContext(ctx)
@@ -204,6 +203,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.cfg.Log.WarnContext(ctx, "tell the process before that it is done", slog.String("err", err.Error()))
 		}
 	}
+	a.arrive(ctx)
 	return group.Wait()
 }
 
