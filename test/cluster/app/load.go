@@ -165,7 +165,7 @@ func (c *client) ask() (key string, err error) {
 		return "", err
 	}
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return "", err
 	}
 	if resp.Close || !c.keep {
