@@ -75,7 +75,7 @@ func Objects(version string, s *podpatch.Settings, excluded []string, owners []m
 		"failurePolicy":      "Ignore",
 		"reinvocationPolicy": "IfNeeded",
 		"variables":          variables(s),
-		"mutations":          mutations(),
+		"mutations":          mutations(s),
 	}
 	binding := object{"policyName": Name, "paramRef": object{"name": Name, "parameterNotFoundAction": "Allow"}}
 	return []*unstructured.Unstructured{made(version, Policy, policy, owners), made(version, Binding, binding, owners)}
@@ -144,58 +144,80 @@ func variables(s *podpatch.Settings) []any {
 		variable("directory", both(quote(podDir), quote(webDir))),
 		variable("token", both(file(podDir+"/"+podFile), file(webDir+"/"+webFile))),
 	)
-	for _, of := range []string{"containers", "initContainers"} {
-		out = append(
-			out,
-			variable(of, "object.spec.?"+of+".orValue([])"),
-			variable(of+"Env", "variables."+of+".map(c, c.name in variables.skip ? [] : "+environment(s)+")"),
-			variable(of+"Mounts", "variables."+of+".map(c, c.name in variables.skip ? [] : "+mounts(s)+")"),
-		)
+	for _, of := range kinds {
+		out = append(out, variable(of, "object.spec.?"+of+".orValue([])"))
 	}
-	return append(out, variable("volumes", volumes(s)))
+	return out
 }
 
-// environment is what a container's is to be: its own, with the way to the
-// agent around proxies, and what it lacks.
-func environment(s *podpatch.Settings) string {
-	const own = "c.?env.orValue([])"
-	entry := func(name, value string) string {
-		return literal("name", name, "value", value)
-	}
+// kinds are the lists of containers.
+var kinds = []string{"containers", "initContainers"}
+
+// addition adds one value at a path below every container c for which the
+// condition holds. Values are made of literals and strings only: what is of
+// the API server's own types, such as an entry that a container has already,
+// is no value of a patch on Kubernetes 1.37, which refuses to write it.
+type addition struct{ condition, path, value string }
+
+// in writes additions as patches to one list of containers, in this order.
+func (a addition) in(of string) string {
+	return "variables." + of + ".transformList(i, c, !(c.name in variables.skip) && " + a.condition +
+		", JSONPatch{op: 'add', path: '/spec/" + of + "/' + string(i) + " + a.path + ", value: " + a.value + "})"
+}
+
+const ownEnv = "c.?env.orValue([])"
+
+// environment is what a container lacks, and the way to the agent around
+// proxies in what it has.
+func environment(s *podpatch.Settings) []addition {
+	out := []addition{{"size(" + ownEnv + ") == 0", "'/env'", "[]"}, aroundProxy("NO_PROXY", s), aroundProxy("no_proxy", s)}
 	lacks := func(names ...string) string {
 		for i, n := range names {
 			names[i] = quote(n)
 		}
-		return "!" + own + ".exists(e, e.name in [" + strings.Join(names, ", ") + "])"
+		return "!" + ownEnv + ".exists(e, e.name in [" + strings.Join(names, ", ") + "])"
 	}
-	agent, bare := agentOf(s)
-	value := "e.?value.orValue('')"
-	around := "variables.pod && e.name in ['NO_PROXY', 'no_proxy'] && !has(e.valueFrom) && !" + value + ".split(',').exists(x, x.trim() in ['*', " + quote(agent) + ", " + quote(bare) + "])"
-	kept := value + ".find('(?s)^.*[^, ]')"
-	parts := []string{own + ".map(e, " + around + " ? " + entry("e.name", "("+kept+" == '' ? "+quote(agent)+" : "+kept+" + "+quote(","+agent)+")") + " : e)"}
-	add := func(condition string, entries ...string) {
-		parts = append(parts, "("+condition+" ? ["+strings.Join(entries, ", ")+"] : [])")
+	add := func(condition string, entries ...[2]string) {
+		for _, e := range entries {
+			out = append(out, addition{"(" + condition + ")", "'/env/-'", literal("name", quote(e[0]), "value", e[1])})
+		}
 	}
-	add("variables.id.regionalSTS && "+lacks("AWS_STS_REGIONAL_ENDPOINTS"), entry("'AWS_STS_REGIONAL_ENDPOINTS'", "'regional'"))
+	add("variables.id.regionalSTS && "+lacks("AWS_STS_REGIONAL_ENDPOINTS"), [2]string{"AWS_STS_REGIONAL_ENDPOINTS", "'regional'"})
 	if s.Region != "" {
-		add(lacks("AWS_REGION", "AWS_DEFAULT_REGION"), entry("'AWS_DEFAULT_REGION'", quote(s.Region)), entry("'AWS_REGION'", quote(s.Region)))
+		add(lacks("AWS_REGION", "AWS_DEFAULT_REGION"), [2]string{"AWS_DEFAULT_REGION", quote(s.Region)}, [2]string{"AWS_REGION", quote(s.Region)})
 	}
 	add("variables.pod && "+lacks("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
-		entry("'AWS_CONTAINER_CREDENTIALS_FULL_URI'", quote(s.CredentialsURI)), entry("'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'", "variables.token"))
+		[2]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI", quote(s.CredentialsURI)}, [2]string{"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "variables.token"})
 	add("!variables.pod && "+lacks("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-		entry("'AWS_ROLE_ARN'", "variables.id.roleARN"), entry("'AWS_WEB_IDENTITY_TOKEN_FILE'", "variables.token"))
+		[2]string{"AWS_ROLE_ARN", "variables.id.roleARN"}, [2]string{"AWS_WEB_IDENTITY_TOKEN_FILE", "variables.token"})
 	if s.DisableIMDS {
-		add(lacks("AWS_EC2_METADATA_DISABLED"), entry("'AWS_EC2_METADATA_DISABLED'", "'true'"))
+		add(lacks("AWS_EC2_METADATA_DISABLED"), [2]string{"AWS_EC2_METADATA_DISABLED", "'true'"})
 	}
 	if s.STSEndpoint != "" {
-		add(lacks("AWS_ENDPOINT_URL_STS"), entry("'AWS_ENDPOINT_URL_STS'", quote(s.STSEndpoint)))
+		add(lacks("AWS_ENDPOINT_URL_STS"), [2]string{"AWS_ENDPOINT_URL_STS", quote(s.STSEndpoint)})
 	}
 	if s.CA.ConfigMap != "" {
 		for _, name := range []string{"AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
-			add(lacks(name), entry(quote(name), file(caDir+"/"+s.CA.Key)))
+			add(lacks(name), [2]string{name, file(caDir + "/" + s.CA.Key)})
 		}
 	}
-	return strings.Join(parts, " + ")
+	return out
+}
+
+// aroundProxy merges the agent's address into a container's own exceptions. Of
+// several entries of one name it is the last that counts, so that one is changed.
+func aroundProxy(name string, s *podpatch.Settings) addition {
+	agent, bare := agentOf(s)
+	const value = "e.?value.orValue('')"
+	needs := "e.name == " + quote(name) + " && !has(e.valueFrom) && !" + value + ".split(',').exists(x, x.trim() in ['*', " + quote(agent) + ", " + quote(bare) + "])"
+	places := ownEnv + ".transformList(j, e, " + needs + ", j)"
+	place := places + "[size(" + places + ") - 1]"
+	kept := "c.env[" + place + "].?value.orValue('').find('(?s)^.*[^, ]')"
+	return addition{
+		"variables.pod && size(" + places + ") > 0",
+		"'/env/' + string(" + place + ") + '/value'",
+		"(" + kept + " == '' ? " + quote(agent) + " : " + kept + " + " + quote(","+agent) + ")",
+	}
 }
 
 // agentOf is the agent's address as proxy exceptions have it, and without brackets.
@@ -211,36 +233,42 @@ func agentOf(s *podpatch.Settings) (agent, bare string) {
 	return bare, bare
 }
 
-func mounts(s *podpatch.Settings) string {
+// mounts are those that a container lacks.
+func mounts(s *podpatch.Settings) []addition {
 	const own = "c.?volumeMounts.orValue([])"
-	mount := func(name, dir string) string {
-		return "(" + own + ".exists(m, m.name == " + name + ") ? [] : [" + literal("name", name, "readOnly", "true", "mountPath", dir) + "])"
+	out := []addition{{"size(" + own + ") == 0", "'/volumeMounts'", "[]"}}
+	add := func(name, dir string) {
+		out = append(out, addition{"!" + own + ".exists(m, m.name == " + name + ")", "'/volumeMounts/-'", literal("name", name, "readOnly", "true", "mountPath", dir)})
 	}
-	out := own + " + " + mount("variables.volume", "variables.directory")
+	add("variables.volume", "variables.directory")
 	if s.CA.ConfigMap != "" {
-		out += " + " + mount(quote(caVolume), quote(caDir))
+		add(quote(caVolume), quote(caDir))
 	}
 	return out
 }
 
-// volumes are those that the pod lacks.
+// volumes are patches that put those that the pod lacks before its own.
 func volumes(s *podpatch.Settings) string {
 	const own = "object.spec.?volumes.orValue([])"
-	lacking := func(name, kind, value string) string {
-		return "(" + own + ".exists(v, v.name == " + name + ") ? [] : [" + literal("name", name, kind, value) + "])"
+	patch := func(condition, path, value string) string {
+		return "(" + condition + " ? [JSONPatch{op: 'add', path: '/spec/volumes" + path + "', value: " + value + "}] : [])"
 	}
-	token := literal("audience", "variables.id.audience", "expirationSeconds", "variables.life", "path", both(quote(podFile), quote(webFile)))
-	out := lacking("variables.volume", "projected", literal("sources", "["+literal("serviceAccountToken", token)+"]"))
+	first := func(name, kind, value string) string {
+		return patch("!"+own+".exists(v, v.name == "+name+")", "/0", literal("name", name, kind, value))
+	}
+	out := []string{patch("size("+own+") == 0", "", "[]")}
 	if s.CA.ConfigMap != "" {
 		key := quote(s.CA.Key)
-		out += " + " + lacking(quote(caVolume), "configMap", literal("name", quote(s.CA.ConfigMap), "items", "["+literal("key", key, "path", key)+"]"))
+		out = append(out, first(quote(caVolume), "configMap", literal("name", quote(s.CA.ConfigMap), "items", "["+literal("key", key, "path", key)+"]")))
 	}
-	return out
+	token := literal("audience", "variables.id.audience", "expirationSeconds", "variables.life", "path", both(quote(podFile), quote(webFile)))
+	out = append(out, first("variables.volume", "projected", literal("sources", "["+literal("serviceAccountToken", token)+"]")))
+	return strings.Join(out, " + ")
 }
 
-// mutations write whole lists of one container or of volumes: they run within
-// the API server, whose own types lose no field.
-func mutations() []any {
+// mutations are narrow, as the webhook's: each adds what is missing and writes
+// nothing anew.
+func mutations(s *podpatch.Settings) []any {
 	patch := func(expression string) object {
 		return object{"patchType": "JSONPatch", "jsonPatch": object{"expression": expression}}
 	}
@@ -249,11 +277,15 @@ func mutations() []any {
 		patch("!variables.pod || object.metadata.?labels["+"?"+label+"].orValue('') == 'enabled' ? [] : size(object.metadata.?labels.orValue({})) == 0"+
 			" ? [JSONPatch{op: 'add', path: '/metadata/labels', value: {"+label+": 'enabled'}}]"+
 			" : [JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey("+label+"), value: 'enabled'}]"),
-		patch("size(variables.volumes) == 0 ? [] : [JSONPatch{op: 'add', path: '/spec/volumes', value: variables.volumes + object.spec.?volumes.orValue([])}]"),
+		patch(volumes(s)),
 	)
-	for _, of := range []string{"containers", "initContainers"} {
-		for _, field := range []struct{ variable, name string }{{"Env", "env"}, {"Mounts", "volumeMounts"}} {
-			out = append(out, patch("variables."+of+field.variable+".transformList(i, l, size(l) > 0, JSONPatch{op: 'add', path: '/spec/"+of+"/' + string(i) + '/"+field.name+"', value: l})"))
+	for _, of := range kinds {
+		for _, additions := range [][]addition{environment(s), mounts(s)} {
+			var all []string
+			for _, a := range additions {
+				all = append(all, a.in(of))
+			}
+			out = append(out, patch(strings.Join(all, " + ")))
 		}
 	}
 	return out
