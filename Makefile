@@ -85,7 +85,7 @@ conformance: build ## Play AWS' clients against `podid dev`, write docs/compat/m
 
 test-apiserver: ## Run the tests against a real API server; the first run builds it (KUBERNETES=1.37.2: the newest)
 	assets=$$(go -C test/cluster run ./cmd/kubebin -kubernetes '$(KUBERNETES)') && \
-	  KUBE_ASSETS="$$assets" CGO_ENABLED=0 go -C test/cluster test -trimpath -timeout 15m $(TESTFLAGS) $(APITEST)
+	  KUBE_ASSETS="$$assets" CGO_ENABLED=0 go -C test/cluster test -trimpath -count=1 -timeout 15m $(TESTFLAGS) $(APITEST)
 
 test-cluster: $(HELM) ## Run podid in a real cluster of two nodes on this machine, as root (KUBERNETES=1.37.2: the newest)
 	./test/cluster/packages.sh

@@ -185,7 +185,7 @@ func (s *Server) startAPI(ctx context.Context) error {
 		"--etcd-servers", s.etcdURL, "--bind-address", s.address(), "--advertise-address", s.address(), "--secure-port", strconv.Itoa(s.port),
 		"--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction",
 		"--client-ca-file", key("ca.crt"), "--tls-cert-file", key("apiserver.crt"), "--tls-private-key-file", key("apiserver.key"),
-		"--requestheader-client-ca-file", key("ca.crt"), "--proxy-client-cert-file", key("front-proxy.crt"), "--proxy-client-key-file", key("front-proxy.key"),
+		"--requestheader-client-ca-file", key("ca.crt"), "--requestheader-allowed-names", "front-proxy-client", "--proxy-client-cert-file", key("front-proxy.crt"), "--proxy-client-key-file", key("front-proxy.key"),
 		"--service-account-issuer", s.opts.Issuer, "--service-account-jwks-uri", s.opts.Issuer + "/openid/v1/jwks", "--api-audiences", "https://kubernetes.default.svc",
 		"--service-account-signing-key-file", key(s.keys[0] + ".key"),
 		"--service-cluster-ip-range", "10.96.0.0/16", "--profiling=false", "--allow-privileged",

@@ -15,7 +15,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 
 	"podid/internal/operator"
 	"podid/internal/operator/admissionpolicy"
@@ -146,12 +148,15 @@ func TestOperator(t *testing.T) {
 	}
 	stop()
 	gets("pods to be changed with the operator away", app, "s3", "eks-pod-identity-token")
-	policies := server.Client.AdmissionregistrationV1beta1()
-	if err := errors.Join(
-		policies.MutatingAdmissionPolicyBindings().Delete(t.Context(), admissionpolicy.Name, metav1.DeleteOptions{}),
-		policies.MutatingAdmissionPolicies().Delete(t.Context(), admissionpolicy.Name, metav1.DeleteOptions{}),
-	); err != nil {
-		t.Error(err)
+	for _, o := range admissionpolicy.Objects(version(t), &podpatch.Settings{}, nil, nil) {
+		gvr, _ := meta.UnsafeGuessKindToResource(o.GroupVersionKind())
+		c, err := dynamic.NewForConfig(server.Config)
+		if err == nil {
+			err = c.Resource(gvr).Delete(t.Context(), o.GetName(), metav1.DeleteOptions{})
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 	gets("pods to be left when the policy is gone", app, "s3", "")
 }

@@ -27,15 +27,25 @@ import (
 	"podid/test/cluster/apiserver"
 )
 
-// version is that of policies on Kubernetes 1.34 and 1.35; the newest has v1 without a gate.
-const version = "v1beta1"
-
 var server *apiserver.Server
 
 func TestMain(m *testing.M) {
 	os.Exit(apiserver.Main(m, &server, apiserver.Options{
 		FeatureGates: []string{"MutatingAdmissionPolicy=true"}, RuntimeConfig: []string{"admissionregistration.k8s.io/v1beta1=true"},
 	}))
+}
+
+// version is the newest of policies that the API server has: v1beta1 behind its gate on Kubernetes 1.34 and 1.35, else v1.
+func version(t *testing.T) string {
+	t.Helper()
+	all, err := server.Client.Discovery().ServerResourcesForGroupVersion(admissionpolicy.Group + "/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(all.APIResources, func(r metav1.APIResource) bool { return r.Kind == admissionpolicy.Policy }) {
+		return "v1"
+	}
+	return "v1beta1"
 }
 
 // testCase is a file of podpatch's table, as far as it is needed here.
@@ -147,7 +157,7 @@ func install(t *testing.T, name, namespace string, c *testCase) {
 	parameters.SetGroupVersionKind(admissionpolicy.Kind())
 	parameters.SetNamespace(namespace)
 	parameters.SetName(admissionpolicy.Name)
-	objects := admissionpolicy.Objects(version, s, []string{"kube-system"}, nil)
+	objects := admissionpolicy.Objects(version(t), s, []string{"kube-system"}, nil)
 	for _, o := range objects {
 		o.SetName(name)
 	}
