@@ -94,7 +94,7 @@ func (b *agentBench) parts() []part {
 // be measured by, such as more requests than it lets through, is told and keeps nothing else.
 func (b *agentBench) beside(ctx context.Context, note io.Writer) {
 	aws := &agentBench{o: b.o, dir: b.dir, stub: b.stub, tokens: b.tokens, agent: subject{
-		"AWS' agent", b.o.awsAgent, []string{"--metrics-address", "127.0.0.1", "--verbosity", "error"},
+		"AWS' agent", b.o.awsAgent, []string{"--metrics-address", "127.0.0.1", "--verbosity", "error", "--max-service-qps", "10"}, // or it does not start with a renewal this soon
 	}}
 	for _, part := range aws.parts() {
 		fmt.Fprintln(note, "load: AWS' agent:", part.name) //nolint:errcheck // progress
@@ -124,7 +124,9 @@ func (b *agentBench) with(ctx context.Context, flags []string, f func(a *process
 		return err
 	}
 	defer func() { err = errors.Join(err, a.stop()) }()
-	if err := ready(ctx, &http.Client{Timeout: time.Second}, a, "http://127.0.0.1:"+ports[1]+"/readyz"); err != nil {
+	starting, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := ready(starting, &http.Client{Timeout: time.Second}, a, "http://127.0.0.1:"+ports[1]+"/readyz"); err != nil {
 		return err
 	}
 	return f(a, "http://127.0.0.1:"+ports[0])
