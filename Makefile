@@ -110,8 +110,8 @@ bench-agent: build ## Measure the agent by itself beside an empty handler, and A
 bench-fleet: build ## Start 5,000 pods in 40 s on 50 nodes, each a real agent, before one control plane
 	go run ./test/load -set fleet -podid $(BIN)/podid -agent $(BIN)/podid-agent $(LOADFLAGS)
 
-bench-operator: build ## Measure the webhook beside an empty TLS handler: CPU of a review, memory, how soon an association counts
-	go run ./test/load -set operator -podid $(BIN)/podid -operator $(BIN)/podid-operator $(LOADFLAGS)
+bench-operator: build ## Measure the webhook beside an empty TLS handler, and AWS' if AWS_WEBHOOK names its binary
+	go run ./test/load -set operator -podid $(BIN)/podid -operator $(BIN)/podid-operator -aws-webhook '$(AWS_WEBHOOK)' $(LOADFLAGS)
 
 soak: ## Issue and open 1,000,000 sessions in process and compare memory and disk before and after
 	CGO_ENABLED=0 go test -tags soak -run 'TestSoak$$' -v -timeout 30m ./internal/controlplane

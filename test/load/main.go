@@ -51,6 +51,7 @@ type options struct {
 	fleetPods     int
 	fleetTime     time.Duration // in which they start
 	operator      string        // binary of the operator's set
+	awsWebhook    string        // binary of AWS' webhook; empty: ours is measured alone
 	associations  int           // of the operator's set
 	many          int           // associations of its large cluster
 }
@@ -84,6 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.fleetPods, "fleet-pods", 5000, "pods of the fleet's set")
 	fs.DurationVar(&o.fleetTime, "fleet-time", 40*time.Second, "time in which they start")
 	fs.StringVar(&o.operator, "operator", "bin/podid-operator", "the podid-operator binary of the operator's set")
+	fs.StringVar(&o.awsWebhook, "aws-webhook", "", "a binary of AWS' amazon-eks-pod-identity-webhook to measure beside it in the operator's set")
 	fs.IntVar(&o.associations, "associations", 1000, "associations of the operator's set")
 	fs.IntVar(&o.many, "many", 100_000, "associations of its large cluster")
 	fs.DurationVar(&o.settle, "settle", 3*time.Second, "idle time before memory is read")
