@@ -9,8 +9,8 @@
 // and is bounded in count and time. It refuses to report a round in which any
 // answer was not 200: a refusal is cheap and would flatter the figure.
 //
-// CPU is that of the server's process (user and system time in
-// /proc/PID/stat), so the generator's own work does not count, and a busy
+// CPU is that of the server's process (user and system time by its
+// CPU-time clock), so the generator's own work does not count, and a busy
 // machine disturbs it far less than it does latencies.
 package main
 

@@ -56,8 +56,8 @@ func measure(ctx context.Context, o options, note io.Writer) (rep *report, err e
 	return rep, nil
 }
 
-// floorTimes is how often the floor answers each request: it is fast, and its
-// CPU is counted in hundredths of a second.
+// floorTimes is how often the floor answers each request: it is fast, and a
+// short round scatters.
 const floorTimes = 2
 
 // warmUp is what each target answers before the clock starts.

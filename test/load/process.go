@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is a program under measurement.
@@ -65,24 +67,15 @@ func (p *process) stop() error {
 	return nil
 }
 
-// ticksPerSecond is USER_HZ, which is 100 on every Linux that Go runs on.
-const ticksPerSecond = 100
-
-// cpu is the user and system time that the process has used so far.
+// cpu is the user and system time that the process has used so far, to the nanosecond: /proc counts in hundredths of a
+// second, which is a twentieth of a short round.
 func (p *process) cpu() (time.Duration, error) {
-	f, err := p.stat()
-	if err != nil {
-		return 0, err
+	var t unix.Timespec
+	clock := ^int32(p.cmd.Process.Pid)<<3 | 2 // clock_getcpuclockid(3)
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0, fmt.Errorf("read CPU time of %s: %w", p.name, err)
 	}
-	var ticks int64
-	for _, s := range f[11:13] { // utime, stime: fields 14 and 15 of proc_pid_stat(5)
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read CPU time of %s: %w", p.name, err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * (time.Second / ticksPerSecond), nil
+	return time.Duration(t.Nano()), nil
 }
 
 // rss is the resident memory in bytes.

@@ -46,7 +46,12 @@ func newTable(seed maphash.Seed) table {
 	return table{seed: seed, entries: make(map[key]*entry), known: make(map[uint64]*knownToken), live: list.New(), weak: list.New()}
 }
 
-func (t *table) hash(raw eksauthclient.Secret) uint64 { return maphash.String(t.seed, string(raw)) }
+// hashed is how much of a token is hashed: the end of its signature, in which two tokens of one key differ as a whole.
+const hashed = 128
+
+func (t *table) hash(raw eksauthclient.Secret) uint64 {
+	return maphash.String(t.seed, string(raw[max(0, len(raw)-hashed):]))
+}
 
 func (t *table) find(raw eksauthclient.Secret) *knownToken {
 	if k := t.known[t.hash(raw)]; k != nil && k.token.Raw == raw {
@@ -64,8 +69,14 @@ func (t *table) locate(token *Token) (key, *entry) {
 	return k, t.entries[k]
 }
 
-// touch notes that somebody asked for the entry.
-func (t *table) touch(e *entry) { t.listOf(e).MoveToFront(e.place) }
+// touch notes that somebody asked for the entry. To the second will do: the list's other places are rarely at hand.
+func (t *table) touch(e *entry, now time.Time) {
+	if now.Sub(e.touched) < time.Second && !e.touched.After(now) {
+		return
+	}
+	e.touched = now
+	t.listOf(e).MoveToFront(e.place)
+}
 
 func (t *table) listOf(e *entry) *list.List {
 	if e.weak {
