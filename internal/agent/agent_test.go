@@ -5,6 +5,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -553,5 +555,41 @@ func BenchmarkHit(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a.handler.ServeHTTP(w, req)
+	}
+}
+
+// canned is EKS Auth without a network.
+type canned []byte
+
+// Do implements [eksauthclient.Doer].
+func (c canned) Do(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(c)), Body: io.NopCloser(bytes.NewReader(c))}, nil
+}
+
+// BenchmarkFetch is the agent's own work for a token that is not in the cache: its verification, the signed call and the
+// answer, without net/http's on either side.
+func BenchmarkFetch(b *testing.B) {
+	api := newAPIServer(b)
+	cfg := testConfig(b, newStubAuth(b), io.Discard)
+	cfg.Log = slog.New(slog.DiscardHandler)
+	cfg.Tokens, cfg.RequestRate, cfg.MaxCacheSize = api.config(), -1, -1
+	cfg.HTTP = canned(`{"subject":{"namespace":"ns","serviceAccount":"sa"},"audience":"pods.eks.amazonaws.com","podIdentityAssociation":{"associationArn":` +
+		`"arn:aws:eks:eu-west-1:123456789012:podidentityassociation/my-cluster/a-1","associationId":"a-1"},"assumedRoleUser":{"arn":` +
+		`"arn:aws:sts::123456789012:assumed-role/role/eks-my-cluster-sa-1","assumeRoleId":"AROA:eks-my-cluster-sa-1"},"credentials":{"sessionToken":"` +
+		strings.Repeat("x", 1000) + `","secretAccessKey":"secretsecretsecretsecretsecretsecretsecr","accessKeyId":"ASIAEXAMPLE000000000","expiration":` +
+		strconv.FormatInt(time.Now().Add(6*time.Hour).Unix(), 10) + `.0}}`)
+	a := startAgent(b, cfg)
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://169.254.170.23"+CredentialsPath, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Authorization", api.token("pod-1", "node-1", 1))
+	req.RemoteAddr = "10.0.0.1:1"
+	b.ReportAllocs()
+	for b.Loop() {
+		w := newRecorder()
+		if a.handler.ServeHTTP(w, req); w.status != 200 {
+			b.Fatalf("status %d", w.status)
+		}
 	}
 }

@@ -94,7 +94,7 @@ func (b *agentBench) parts() []part {
 // be measured by, such as more requests than it lets through, is told and keeps nothing else.
 func (b *agentBench) beside(ctx context.Context, note io.Writer) {
 	aws := &agentBench{o: b.o, dir: b.dir, stub: b.stub, tokens: b.tokens, agent: subject{
-		"AWS' agent", b.o.awsAgent, []string{"--metrics-address", "127.0.0.1", "--verbosity", "error", "--max-service-qps", "10"}, // or it does not start with a renewal this soon
+		"AWS' agent", b.o.awsAgent, []string{"--metrics-address", "127.0.0.1", "--max-service-qps", "10"}, // or it does not start with a renewal this soon
 	}}
 	for _, part := range aws.parts() {
 		fmt.Fprintln(note, "load: AWS' agent:", part.name) //nolint:errcheck // progress
@@ -104,6 +104,48 @@ func (b *agentBench) beside(ctx context.Context, note io.Writer) {
 		}
 	}
 	b.compare(aws.agent.name, aws.rows)
+	fmt.Fprintln(note, "load: both agents: cold") //nolint:errcheck // progress
+	b.stub.set(stubGrant, 6*time.Hour)
+	trusting := *b // verifies no token, as AWS' agent does not
+	trusting.agent.flags = slices.Clone(b.agent.flags[:slices.Index(b.agent.flags, "--jwks-file")])
+	err := b.coldBeside(ctx, b, aws, "cold fetch: CPU, in turns")
+	err = errors.Join(err, b.coldBeside(ctx, &trusting, aws, "the same without verification"))
+	if err != nil {
+		fmt.Fprintf(note, "load: both agents: cold: %v\n", err) //nolint:errcheck // progress
+	}
+}
+
+// coldBeside compares fetches for pods that are new, in turns: of two agents one after the other, each meets a machine of
+// its own mood.
+func (b *agentBench) coldBeside(ctx context.Context, one, other *agentBench, name string) error {
+	const rounds, pods, bound = 15, 100, 0.40 // together fewer pods than either agent keeps
+	return one.with(ctx, nil, func(mine *process, base string) error {
+		return other.with(ctx, nil, func(theirs *process, otherBase string) error {
+			conns, otherConns := newPool(16, plain1), newPool(16, plain1)
+			defer conns.close()
+			defer otherConns.close()
+			p := &pair{name: "cold"}
+			for range rounds {
+				requests, err := b.pods(pods)
+				if err != nil {
+					return err
+				}
+				got, err := conns.drive(ctx, mine, base, requests)
+				if err != nil {
+					return err
+				}
+				least, err := otherConns.drive(ctx, theirs, otherBase, requests)
+				if err != nil {
+					return err
+				}
+				p.got, p.base = append(p.got, got), append(p.base, least)
+			}
+			got, least := median(p.got), median(p.base)
+			b.row(p.ratio() > bound, name, fmt.Sprintf("%.2f x %s", bound, other.agent.name), "%.2f x %s (%.0f of %.0f us)",
+				p.ratio(), other.agent.name, micro(got.cpuPerRequest()), micro(least.cpuPerRequest()))
+			return nil
+		})
+	})
 }
 
 // with runs an agent while f measures it.

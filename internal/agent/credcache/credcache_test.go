@@ -6,6 +6,7 @@ package credcache
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -207,12 +208,9 @@ func TestFetchOutlivesTheRequest(t *testing.T) {
 
 func TestAnswerDocument(t *testing.T) {
 	at := time.Date(2026, 11, 22, 23, 0, 0, 500e6, time.FixedZone("x", 3600))
-	answer, err := render(&eksauthclient.Session{
+	answer := render(&eksauthclient.Session{
 		AccessKeyID: "AKID", SecretAccessKey: "a<b", SessionToken: "t&u", AccountID: "1", Expiration: at,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := `{"AccessKeyId":"AKID","SecretAccessKey":"a<b","Token":"t&u","AccountId":"1","Expiration":"2026-11-22T22:00:00Z"}`
 	if got := string(answer.Body); got != want {
 		t.Errorf("body %s, want %s", got, want)
@@ -222,6 +220,20 @@ func TestAnswerDocument(t *testing.T) {
 	}
 	if s := fmt.Sprintf("%v %s", answer, answer); strings.Contains(s, "AKID") {
 		t.Errorf("answer prints itself: %s", s)
+	}
+}
+
+// Strings that no EKS Auth has sent yet do not break the document.
+func TestAnswerDocumentOfAnyString(t *testing.T) {
+	for _, odd := range []string{"", `a"b`, `a\b`, "a\nb", "ä", "\x00", "a\u2028b", "</script>"} {
+		answer := render(&eksauthclient.Session{AccessKeyID: odd, SecretAccessKey: "s", SessionToken: "t", AccountID: "1", Expiration: time.Unix(1, 0)})
+		var got map[string]string
+		if err := json.Unmarshal(answer.Body, &got); err != nil {
+			t.Fatalf("%q: %v", odd, err)
+		}
+		if got["AccessKeyId"] != odd || got["SecretAccessKey"] != "s" || got["Expiration"] != "1970-01-01T00:00:01Z" {
+			t.Errorf("%q becomes %v", odd, got)
+		}
 	}
 }
 

@@ -4,11 +4,9 @@
 package credcache
 
 import (
-	"bytes"
 	"container/list"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -97,32 +95,30 @@ func (e *entry) revoke() {
 	e.answer, e.fetched, e.expires, e.association = Answer{}, time.Time{}, time.Time{}, ""
 }
 
-// credentialsJSON is the document of the container credential providers; the order of the keys is AWS' agent's.
-type credentialsJSON struct {
-	AccessKeyID     string `json:"AccessKeyId"`
-	SecretAccessKey string `json:"SecretAccessKey"`
-	Token           string `json:"Token"`
-	AccountID       string `json:"AccountId"`
-	Expiration      string `json:"Expiration"`
+// render writes the document of the container credential providers once, for all the requests to come; the order of the
+// keys is AWS' agent's. The JavaScript SDK accepts no offset but Z.
+func render(s *eksauthclient.Session) Answer {
+	b := make([]byte, 0, 104+len(s.AccessKeyID)+len(s.SecretAccessKey)+len(s.SessionToken)+len(s.AccountID))
+	b = appendString(append(b, `{"AccessKeyId":`...), s.AccessKeyID)
+	b = appendString(append(b, `,"SecretAccessKey":`...), string(s.SecretAccessKey))
+	b = appendString(append(b, `,"Token":`...), string(s.SessionToken))
+	b = appendString(append(b, `,"AccountId":`...), s.AccountID)
+	b = append(append(b, `,"Expiration":"`...), s.Expiration.UTC().Format(time.RFC3339)...)
+	b = append(b, `"}`...)
+	return Answer{Body: b, ContentLength: []string{strconv.Itoa(len(b))}}
 }
 
-// render writes the document once, for all the requests to come. The JavaScript SDK accepts no offset but Z.
-func render(s *eksauthclient.Session) (Answer, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(credentialsJSON{
-		AccessKeyID:     s.AccessKeyID,
-		SecretAccessKey: string(s.SecretAccessKey),
-		Token:           string(s.SessionToken),
-		AccountID:       s.AccountID,
-		Expiration:      s.Expiration.UTC().Format(time.RFC3339),
-	})
-	if err != nil {
-		return Answer{}, fmt.Errorf("encode credentials: %w", err)
+// appendString appends a JSON string.
+func appendString(b []byte, v string) []byte {
+	for i := range len(v) {
+		if c := v[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' { // never yet: keys and tokens are letters, digits and a few signs
+			quoted, _ := json.Marshal(v) // no string fails
+			return append(b, quoted...)
+		}
 	}
-	body := bytes.Clone(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-	return Answer{Body: body, ContentLength: []string{strconv.Itoa(len(body))}}, nil
+	b = append(b, '"')
+	b = append(b, v...)
+	return append(b, '"')
 }
 
 // bucket lets one pod make so many requests a second, and so many at once.

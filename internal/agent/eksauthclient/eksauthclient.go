@@ -15,13 +15,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -89,6 +89,8 @@ type Client struct {
 	endpoints *Endpoints
 	urls      []string // of the call, at each endpoint
 	signer    *v4.Signer
+	json      []string // shared values of headers
+	agent     []string
 }
 
 // New checks the configuration, reports every problem of it at once, and returns a client.
@@ -114,7 +116,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.Join(problems...)
 	}
 	cfg.setDefaults(len(endpoints.urls))
-	c := &Client{cfg: cfg, endpoints: endpoints, signer: v4.NewSigner()}
+	c := &Client{cfg: cfg, endpoints: endpoints, signer: v4.NewSigner(), json: []string{"application/json"}, agent: []string{cfg.UserAgent}}
 	for _, base := range endpoints.All() {
 		c.urls = append(c.urls, base.JoinPath("clusters", url.PathEscape(cfg.Cluster), "assume-role-for-pod-identity").String())
 	}
@@ -125,9 +127,9 @@ func New(cfg Config) (*Client, error) {
 // service account. A refusal by EKS Auth is an [*APIError]; no answer in time, or none at all, is an [*UnreachableError];
 // an answer that cannot be used wraps [ErrBadAnswer].
 func (c *Client) AssumeRoleForPodIdentity(ctx context.Context, token Secret) (*Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.TotalTimeout)
+	ctx, cancel := within(ctx, c.cfg.TotalTimeout)
 	defer cancel()
-	body, err := json.Marshal(requestJSON{Token: string(token)})
+	body, err := requestBody(token)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}
@@ -149,6 +151,14 @@ func (c *Client) AssumeRoleForPodIdentity(ctx context.Context, token Secret) (*S
 	}
 }
 
+// within bounds ctx, unless it ends before that anyway.
+func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= limit {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
 // worthAnother: the endpoint was not reached at all, or it failed and there is one that was not asked yet.
 func (c *Client) worthAnother(err error, attempt int) bool {
 	return notReached(err) || retryable(err) && attempt < len(c.urls)
@@ -161,7 +171,7 @@ func (c *Client) try(ctx context.Context, body []byte, attempt int) (*Session, e
 	if err != nil {
 		return nil, &IdentityError{Err: err}
 	}
-	attemptCtx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	attemptCtx, cancel := within(ctx, c.cfg.AttemptTimeout)
 	defer cancel()
 	start := c.cfg.Now()
 	n, _ := c.endpoints.Pick(start)
@@ -198,11 +208,14 @@ func (c *Client) send(req *http.Request) (int, answered, error) {
 		return 0, answered{}, unreachable(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // a body that was read whole has nothing left to report
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
-	if err != nil {
+	var answer bytes.Buffer
+	if length := resp.ContentLength; length > 0 && length <= maxAnswerBytes {
+		answer.Grow(int(length) + bytes.MinRead) // which the end of the body takes
+	}
+	if _, err := answer.ReadFrom(io.LimitReader(resp.Body, maxAnswerBytes+1)); err != nil {
 		return 0, answered{}, unreachable(err)
 	}
-	return resp.StatusCode, answered{resp, answer}, nil
+	return resp.StatusCode, answered{resp, answer.Bytes()}, nil
 }
 
 // sign builds the request anew for each try: the credentials may have been renewed since, and the date has moved.
@@ -211,14 +224,15 @@ func (c *Client) sign(ctx context.Context, creds aws.Credentials, address string
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.cfg.UserAgent)
-	req.Header.Set("Amz-Sdk-Request", fmt.Sprintf("attempt=%d; max=%d", attempt, c.cfg.MaxAttempts))
+	req.Header["Content-Type"] = c.json
 	sum := sha256.Sum256(body)
 	if err := c.signer.SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), SigningName, c.cfg.Region, c.cfg.Now().UTC()); err != nil {
 		return nil, fmt.Errorf("sign request: %w", err)
 	}
+	// What changes nothing about the answer need not be signed.
+	req.Header["Accept"] = c.json
+	req.Header["User-Agent"] = c.agent
+	req.Header["Amz-Sdk-Request"] = []string{"attempt=" + strconv.Itoa(attempt) + "; max=" + strconv.Itoa(c.cfg.MaxAttempts)}
 	return req, nil
 }
 

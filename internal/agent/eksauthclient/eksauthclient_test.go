@@ -112,6 +112,19 @@ func TestExchangeOverTLS(t *testing.T) {
 	}
 }
 
+func TestRequestBody(t *testing.T) {
+	for _, token := range []Secret{"", "aZ0-_.", `a"b`, `a\b`, "a\nb", "ä", "a b", "\x00"} {
+		body, err := requestBody(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got requestJSON
+		if err := json.Unmarshal(body, &got); err != nil || got.Token != string(token) {
+			t.Errorf("body of %q: %s, %v", string(token), body, err)
+		}
+	}
+}
+
 func TestErrorForms(t *testing.T) {
 	tests := []struct {
 		name   string

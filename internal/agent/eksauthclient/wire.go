@@ -51,6 +51,16 @@ type requestJSON struct {
 	Token string `json:"token"`
 }
 
+// requestBody is the body of the call. A token is letters, digits and three signs: nothing that JSON escapes.
+func requestBody(token Secret) ([]byte, error) {
+	for i := range len(token) {
+		if c := token[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return json.Marshal(requestJSON{Token: string(token)})
+		}
+	}
+	return []byte(`{"token":"` + string(token) + `"}`), nil
+}
+
 type responseJSON struct {
 	Subject struct {
 		Namespace      string `json:"namespace"`
@@ -72,9 +82,12 @@ type responseJSON struct {
 
 // decodeSession reads a 200 answer. A field that a pod needs and that is absent makes the whole answer unusable.
 func decodeSession(answer []byte) (*Session, error) {
-	var in responseJSON
-	if err := json.Unmarshal(answer, &in); err != nil {
-		return nil, fmt.Errorf("%w: not the JSON of the call", ErrBadAnswer)
+	in, ok := compact(answer)
+	if !ok {
+		in = responseJSON{}
+		if err := json.Unmarshal(answer, &in); err != nil {
+			return nil, fmt.Errorf("%w: not the JSON of the call", ErrBadAnswer)
+		}
 	}
 	var missing []string
 	need := func(name string, present bool) {
@@ -105,7 +118,7 @@ func decodeSession(answer []byte) (*Session, error) {
 		Expiration:      time.UnixMilli(int64(seconds * 1000)).UTC(),
 		AccountID:       parts[4],
 		RoleARN:         in.AssumedRoleUser.ARN,
-		AssociationID:   in.PodIdentityAssociation.AssociationID,
+		AssociationID:   strings.Clone(in.PodIdentityAssociation.AssociationID), // which is kept, and the answer is not
 		Namespace:       in.Subject.Namespace,
 		ServiceAccount:  in.Subject.ServiceAccount,
 	}, nil
