@@ -4,7 +4,17 @@
 package dev
 
 import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"podid/internal/cli/setup"
+	"podid/internal/controlplane"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eks"
@@ -22,4 +32,69 @@ func wantAgents(t *testing.T, env string, clusters []string) {
 			t.Errorf("agent of %s: %+v, %v", name, out, err)
 		}
 	}
+}
+
+// TestAgentFollows: what the control plane takes from a pod, the agent does not serve for the hours that credentials last.
+func TestAgentFollows(t *testing.T) {
+	dir := t.TempDir()
+	d := &process{issuers: issuers{}, cfg: Config{
+		Dir: dir, Clusters: []string{"my-cluster"}, AccountID: "111122223333", Region: "us-west-2", Listen: "127.0.0.1:0", Release: "test",
+		Log: slog.New(slog.DiscardHandler), Out: io.Discard, Now: time.Now, Rand: rand.Reader,
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	}()
+	c := exported(t, waitForFile(t, filepath.Join(dir, "env"), done))
+	made, err := setup.CreateAssociation(ctx, c, setup.AssociationInput{Cluster: "my-cluster", Namespace: "ns", ServiceAccount: "sa", RoleName: "pods"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := d.issuers.Token(ctx, controlplane.TokenRequest{Cluster: "my-cluster", Namespace: "ns", ServiceAccount: "sa"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	if got := askAgent(t, client, &tok); got != http.StatusOK {
+		t.Fatalf("with an association: %d", got)
+	}
+	if _, err := c.EKS.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("my-cluster"), AssociationId: made.AssociationId}); err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(30 * time.Second)
+	for askAgent(t, client, &tok) == http.StatusOK {
+		if time.Now().After(end) {
+			t.Fatal("the credentials of a deleted association are served for half a minute")
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal(ctx.Err())
+		}
+	}
+}
+
+// askAgent asks as a pod would.
+func askAgent(t *testing.T, client *http.Client, tok *controlplane.Token) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tok.AgentEndpoint+"/v1/credentials", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", tok.Token)
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // a test
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode
 }

@@ -135,7 +135,7 @@ func (d *process) newAgent(i *issuer, roleARN string) (*agent.Agent, error) {
 	i.identity = identity
 	return agent.New(agent.Config{
 		Cluster: i.cluster, Region: d.cfg.Region, Endpoint: d.endpoint, Credentials: identity, HTTP: client, RootCAs: d.roots,
-		BindAddresses: []string{"127.0.0.1:0"}, Log: d.cfg.Log.With("agent", i.cluster), Version: d.cfg.Release, Now: d.cfg.Now, Rand: d.cfg.Rand,
+		BindAddresses: []string{"127.0.0.1:0"}, FollowAssociations: true, Log: d.cfg.Log.With("agent", i.cluster), Version: d.cfg.Release, Now: d.cfg.Now, Rand: d.cfg.Rand,
 	})
 }
 

@@ -3,7 +3,7 @@
 
 // Command load measures podid end to end and compares it with an empty
 // net/http handler in the same run. It owns the figures that README and
-// docs/operations/performance.md name: server CPU per exchange and
+// docs/performance.md name: server CPU per exchange and
 // per AssumeRole, agent CPU per cache hit and the agent's other figures, time from an empty directory to
 // ready, and resident memory when idle. It starts the real binaries, speaks only the wire, stays on loopback,
 // and is bounded in count and time. It refuses to report a round in which any
