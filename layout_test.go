@@ -49,7 +49,7 @@ var rooms = map[string]layer{
 	"api": apiTypes,
 
 	"internal/fault": ground, "internal/arn": ground, "internal/reqctx": ground, "internal/sigv4": ground, "internal/seal": ground,
-	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground, "internal/uuid": ground, "internal/resident": ground,
+	"internal/jwt": ground, "internal/jwks": ground, "internal/secret": ground, "internal/store": ground, "internal/uuid": ground, "internal/resident": ground, "internal/compactjson": ground,
 
 	"internal/account": domain, "internal/policy": domain, "internal/satoken": domain, "internal/keyring": domain,
 	"internal/cluster": domain, "internal/association": domain, "internal/iam": domain, "internal/session": domain, "internal/revocation": domain,
@@ -111,7 +111,7 @@ var arrows = []arrow{
 	{From: "internal/policy/policytest", Only: []string{"internal/policy"}, Why: "the grader knows the evaluator only"},
 	{From: "internal/policy/report", Only: []string{}, Why: "a form of report knows nothing of what is reported"},
 	{From: "internal/policy/source", Only: []string{}, Why: "a reader of files knows nothing of what a document means"},
-	{From: "internal/satoken", Only: []string{"internal/jwt", "internal/fault", "internal/secret"}, Why: "a token is checked against given keys; which cluster they belong to is decided by the caller"},
+	{From: "internal/satoken", Only: []string{"internal/jwt", "internal/fault", "internal/secret", "internal/compactjson"}, Why: "a token is checked against given keys; which cluster they belong to is decided by the caller"},
 	{From: "internal/session", Only: []string{"internal/keyring", "internal/policy", "internal/arn", "internal/fault", "internal/seal", "internal/secret"}, Why: "a sealed session carries what it needs; it is opened without a look-up"},
 	{From: "internal/keyring", Never: []string{"internal/session", "internal/iam", "internal/policy"}, Why: "keys do not know what they sign"},
 	{From: "internal/api/restjson", Never: services, Why: "a codec knows bytes, callers and faults, not what a service does"},
@@ -129,6 +129,7 @@ var arrows = []arrow{
 var shared = []struct{ from, to, why string }{
 	{"internal/agent/podtoken", "internal/jwt", "a token is Kubernetes' format and not the wire between our two sides: one set of rules judges it on both (ADR 0009)"},
 	{"internal/agent/podtoken", "internal/satoken", "as above"},
+	{"internal/agent/eksauthclient", "internal/compactjson", "a grammar and no format: which members an answer has, the agent says by itself"},
 }
 
 // linkedNever names modules that a command may not link, with the reason.
