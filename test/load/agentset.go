@@ -58,7 +58,7 @@ func measureAgent(ctx context.Context, o options, stdout, note io.Writer) (err e
 	b.agent = subject{"podid-agent", o.agent, []string{
 		"--region", region, "--max-request-rate", "0", "--jwks-file", filepath.Join(b.dir, "jwks"), "--issuer", issuer,
 	}}
-	for _, part := range append(b.parts(), part{"Kubernetes", b.kubernetes}) {
+	for _, part := range append(b.parts(), part{"Kubernetes", b.kubernetes}, part{"hostile pods", b.hostile}) {
 		fmt.Fprintln(note, "load: agent:", part.name) //nolint:errcheck // progress
 		if err := part.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)

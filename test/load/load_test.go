@@ -78,6 +78,7 @@ func TestAgentSet(t *testing.T) {
 	}
 	for _, want := range []string{
 		"hit, 64 connections", "hit, paced", "cold fetch", "resident, 20 pods", "with Kubernetes features", "one new token, hang", "slow client", "renewals due at once", "outage: served", "denial honoured",
+		"hostile pods: others' p99, forged tokens", "hostile pods: resident",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())

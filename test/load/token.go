@@ -45,8 +45,12 @@ func (s *signer) jwks() map[string]any {
 
 // token is a projected service account token as kube-apiserver makes it.
 func (s *signer) token(audience, ns, account, pod string) (string, error) {
+	return s.sign(`{"alg":"RS256","kid":"`+keyID+`"}`, claims(audience, ns, account, pod))
+}
+
+func claims(audience, ns, account, pod string) map[string]any {
 	now := time.Now().Unix()
-	claims := map[string]any{
+	return map[string]any{
 		"aud": []string{audience}, "exp": now + 86400, "iat": now, "nbf": now, "iss": issuer, "jti": rand.Text(),
 		"sub": "system:serviceaccount:" + ns + ":" + account,
 		"kubernetes.io": map[string]any{
@@ -56,12 +60,15 @@ func (s *signer) token(audience, ns, account, pod string) (string, error) {
 			"serviceaccount": map[string]string{"name": account, "uid": "5a5a5a5a-0000-4000-8000-1234567890ab"},
 		},
 	}
+}
+
+func (s *signer) sign(header string, claims map[string]any) (string, error) {
 	body, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
 	enc := base64.RawURLEncoding
-	text := enc.EncodeToString([]byte(`{"alg":"RS256","kid":"`+keyID+`"}`)) + "." + enc.EncodeToString(body)
+	text := enc.EncodeToString([]byte(header)) + "." + enc.EncodeToString(body)
 	sum := sha256.Sum256([]byte(text))
 	sig, err := rsa.SignPKCS1v15(rand.Reader, s.key, crypto.SHA256, sum[:])
 	if err != nil {
