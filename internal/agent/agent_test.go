@@ -567,6 +567,15 @@ func (c canned) Do(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(c)), Body: io.NopCloser(bytes.NewReader(c))}, nil
 }
 
+// cannedSession is an answer as long as EKS Auth's are.
+func cannedSession(end time.Time) canned {
+	return canned(`{"subject":{"namespace":"ns","serviceAccount":"sa"},"audience":"pods.eks.amazonaws.com","podIdentityAssociation":{"associationArn":` +
+		`"arn:aws:eks:eu-west-1:123456789012:podidentityassociation/my-cluster/a-1","associationId":"a-1"},"assumedRoleUser":{"arn":` +
+		`"arn:aws:sts::123456789012:assumed-role/role/eks-my-cluster-sa-1","assumeRoleId":"AROA:eks-my-cluster-sa-1"},"credentials":{"sessionToken":"` +
+		strings.Repeat("x", 1000) + `","secretAccessKey":"secretsecretsecretsecretsecretsecretsecr","accessKeyId":"ASIAEXAMPLE000000000","expiration":` +
+		strconv.FormatInt(end.Unix(), 10) + `.0}}`)
+}
+
 // BenchmarkFetch is the agent's own work for a token that is not in the cache: its verification, the signed call and the
 // answer, without net/http's on either side.
 func BenchmarkFetch(b *testing.B) {
@@ -574,11 +583,7 @@ func BenchmarkFetch(b *testing.B) {
 	cfg := testConfig(b, newStubAuth(b), io.Discard)
 	cfg.Log = slog.New(slog.DiscardHandler)
 	cfg.Tokens, cfg.RequestRate, cfg.MaxCacheSize = api.config(), -1, -1
-	cfg.HTTP = canned(`{"subject":{"namespace":"ns","serviceAccount":"sa"},"audience":"pods.eks.amazonaws.com","podIdentityAssociation":{"associationArn":` +
-		`"arn:aws:eks:eu-west-1:123456789012:podidentityassociation/my-cluster/a-1","associationId":"a-1"},"assumedRoleUser":{"arn":` +
-		`"arn:aws:sts::123456789012:assumed-role/role/eks-my-cluster-sa-1","assumeRoleId":"AROA:eks-my-cluster-sa-1"},"credentials":{"sessionToken":"` +
-		strings.Repeat("x", 1000) + `","secretAccessKey":"secretsecretsecretsecretsecretsecretsecr","accessKeyId":"ASIAEXAMPLE000000000","expiration":` +
-		strconv.FormatInt(time.Now().Add(6*time.Hour).Unix(), 10) + `.0}}`)
+	cfg.HTTP = cannedSession(time.Now().Add(6 * time.Hour))
 	a := startAgent(b, cfg)
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://169.254.170.23"+CredentialsPath, nil)
 	if err != nil {
