@@ -195,7 +195,7 @@ func (c *Cache) Lookup(raw eksauthclient.Secret, now time.Time) (Answer, bool, e
 	if limited := c.take(e, now); limited != nil {
 		err = limited
 	} else {
-		c.touch(e, now)
+		c.touch(e)
 	}
 	c.lookups++
 	sampled := c.lookups%hitSample == 0
@@ -226,7 +226,7 @@ func (c *Cache) Get(ctx context.Context, token Token) (Answer, error) {
 			c.learn(e, token)
 		}
 		if answer, settled, err := e.settled(now); settled {
-			c.touch(e, now)
+			c.touch(e)
 			c.mu.Unlock()
 			if err == nil {
 				c.cfg.Observer.Hit()

@@ -239,20 +239,33 @@ func TestAnswerDocumentOfAnyString(t *testing.T) {
 
 // A token that claims another pod's uid must not be given that pod's credentials: signatures are EKS Auth's business.
 func TestForgedTokenOfACachedPod(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
-		defer f.stop()
-		mustGet(t, f, token("genuine"))
-		f.auth.set(func(a *fakeAuth) {
-			a.err = &eksauthclient.APIError{Status: 400, Code: "InvalidTokenException"}
+	end := strings.Repeat("s", 2*hashed)
+	for name, raw := range map[string][2]string{"another signature": {"genuine", "forged"}, "the same end": {"genuine" + end, "forged" + end}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := start(t, &fakeAuth{life: 6 * time.Hour}, nil)
+				defer f.stop()
+				mustGet(t, f, token(raw[0]))
+				f.auth.set(func(a *fakeAuth) {
+					a.err = &eksauthclient.APIError{Status: 400, Code: "InvalidTokenException"}
+				})
+				for range 2 {
+					if _, err := f.Get(t.Context(), token(raw[1])); err == nil {
+						t.Fatal("forged token was served")
+					}
+					if _, ok, err := f.Lookup(eksauthclient.Secret(raw[1]), time.Now()); ok && err == nil {
+						t.Fatal("forged token was served by its end")
+					}
+				}
+				if got := mustGet(t, f, token(raw[0])); got != "ASIA1" || !has(f, raw[0]) {
+					t.Errorf("the genuine pod got %s, want its cached ASIA1", got)
+				}
+				if calls := f.auth.count(); calls != 2 {
+					t.Errorf("%d calls upstream, want one for each token", calls)
+				}
+			})
 		})
-		if _, err := f.Get(t.Context(), token("forged")); err == nil {
-			t.Fatal("forged token was served")
-		}
-		if got := mustGet(t, f, token("genuine")); got != "ASIA1" {
-			t.Errorf("the genuine pod got %s, want its cached ASIA1", got)
-		}
-	})
+	}
 }
 
 func TestCacheSwitchedOff(t *testing.T) {

@@ -48,8 +48,6 @@ type entry struct {
 	weak   bool  // in table.weak, not in table.live
 	place  *list.Element
 
-	touched time.Time // when it was put to the front
-
 	urgent  bool      // the association has changed: this one is renewed before those whose time has come
 	renewAt time.Time // when the renewal is due, whether or not there is a token for it
 	at      time.Time // when the entry is next looked at: renewed, or dropped when its time is over

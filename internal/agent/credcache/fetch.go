@@ -188,14 +188,13 @@ func (c *Cache) drop(e *entry) {
 // logOutcome writes one line per upstream call; hits write none. The cause of an unreachable upstream names the
 // endpoint, which belongs here and not in the pod's answer.
 func (c *Cache) logOutcome(token Token, err error) {
-	if err == nil && !c.cfg.Log.Enabled(c.life, slog.LevelDebug) {
+	if err == nil {
+		if c.cfg.Log.Enabled(c.life, slog.LevelDebug) {
+			c.cfg.Log.Debug("fetched credentials", podAttrs(token.Pod)...)
+		}
 		return
 	}
 	pod := podAttrs(token.Pod)
-	if err == nil {
-		c.cfg.Log.Debug("fetched credentials", pod...)
-		return
-	}
 	if cause := errors.Unwrap(err); cause != nil {
 		pod = append(pod, slog.String("cause", cause.Error()))
 	}

@@ -112,7 +112,7 @@ func (c *Cache) Adopt(r Record) bool {
 		c.remember(e, Token{Raw: eksauthclient.Secret(t.Raw), Pod: k.pod, Proven: t.Proven, NotBefore: t.NotBefore, Expiry: t.Expiry})
 	}
 	c.count(e)
-	c.touch(e, c.cfg.Now())
+	c.touch(e)
 	c.plan(e, r.RenewAt)
 	c.makeRoom(now)
 	return c.entries[k] == e

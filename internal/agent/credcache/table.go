@@ -34,7 +34,7 @@ type table struct {
 	seed    maphash.Seed
 	entries map[key]*entry
 	// known is keyed by a hash with a random seed, and bytes are compared only where all of it agrees: the time of a
-	// look-up tells nothing about a token that one does not have.
+	// look-up tells nothing about a token whose signature one does not have.
 	known map[uint64]*knownToken
 	// live holds the entries with credentials and weak the others, the most recently asked for in front.
 	live, weak       *list.List
@@ -46,7 +46,9 @@ func newTable(seed maphash.Seed) table {
 	return table{seed: seed, entries: make(map[key]*entry), known: make(map[uint64]*knownToken), live: list.New(), weak: list.New()}
 }
 
-// hashed is how much of a token is hashed: the end of its signature, in which two tokens of one key differ as a whole.
+// hashed is how much of a token is hashed: the end of its signature, in which two tokens of one key differ as a whole. A
+// look-up hashes 128 bytes instead of 1,300 and takes a third of the time. Who makes up a token with another's end gains
+// nothing: all of it is compared, and it takes no place from a token that is served.
 const hashed = 128
 
 func (t *table) hash(raw eksauthclient.Secret) uint64 {
@@ -69,14 +71,8 @@ func (t *table) locate(token *Token) (key, *entry) {
 	return k, t.entries[k]
 }
 
-// touch notes that somebody asked for the entry. To the second will do: the list's other places are rarely at hand.
-func (t *table) touch(e *entry, now time.Time) {
-	if now.Sub(e.touched) < time.Second && !e.touched.After(now) {
-		return
-	}
-	e.touched = now
-	t.listOf(e).MoveToFront(e.place)
-}
+// touch notes that somebody asked for the entry.
+func (t *table) touch(e *entry) { t.listOf(e).MoveToFront(e.place) }
 
 func (t *table) listOf(e *entry) *list.List {
 	if e.weak {
@@ -116,11 +112,11 @@ func (t *table) count(e *entry) {
 	}
 }
 
-// remember makes the token known as the entry's. It is false when it was known already.
+// remember makes the token known as the entry's. It is false when it was known already, or when its place is another's.
 func (t *table) remember(e *entry, token Token) bool {
 	h := t.hash(token.Raw)
 	if k := t.known[h]; k != nil {
-		if k.entry == e && k.token.Raw == token.Raw {
+		if same := k.token.Raw == token.Raw; same && k.entry == e || !same && k.entry.granted() {
 			return false
 		}
 		t.forget(k) // of another entry: an unproven token that has been proven since
