@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package resident keeps a process small: it paces the collector by what is
-// live, and gives back to the kernel what only the start of a program needed.
+// live, gives back to the kernel what only the start of a program needed, and
+// makes a short-lived goroutine's stack grow once.
 // It owns no time of its own: its callers say how long and when.
 package resident
 

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"podid/internal/reqctx"
+	"podid/internal/resident"
 	"podid/internal/uuid"
 )
 
@@ -52,7 +53,7 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.health.serveReady(w, r)
 		return
 	}
-	growStack(len(r.RemoteAddr))
+	resident.GrowStack(len(r.RemoteAddr))
 	m.metrics.inFlight.Add(1)
 	defer m.metrics.inFlight.Add(-1)
 
@@ -64,22 +65,6 @@ func (m *middleware) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ww.ResponseWriter, ww.status = w, 0
 	defer m.finish(ctx, ww, r, info.ID, m.start(ctx))
 	m.next.ServeHTTP(ww, r.WithContext(ctx))
-}
-
-// stackRoom is, in bytes, what makes a new goroutine's stack grow to 16 KiB
-// here: the largest that the runtime keeps ready for each processor, and enough
-// for an exchange, whose deepest path takes 12 KB (by the frames of a profile).
-const stackRoom = 9 << 10
-
-// growStack makes room on the stack at once. HTTP/2 runs every request on a
-// new goroutine, whose stack else doubles three times on the way down to the
-// RSA arithmetic, and each time copies all frames so far; here there are few.
-//
-//go:noinline
-func growStack(at int) byte {
-	var room [stackRoom]byte
-	room[at%stackRoom] = 1 // an index that only the caller knows keeps the frame
-	return room[stackRoom-1]
 }
 
 // start is the time for the access log, which is written at debug only.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/resident"
 )
 
 // flight is one upstream call that any number of requests wait for. answer and err are written before done is closed.
@@ -48,7 +49,7 @@ func (c *Cache) depart(k key, token Token) *flight {
 
 // fly makes the upstream call and settles its outcome for cache and waiters in one step.
 func (c *Cache) fly(f *flight) {
-	growStack(len(f.token.Raw))
+	resident.GrowStack(len(f.token.Raw))
 	ctx, cancel := context.WithTimeout(c.life, c.cfg.FetchTimeout)
 	defer cancel()
 	session, answer, err := c.fetch(ctx, f.token)
@@ -66,17 +67,6 @@ func (c *Cache) fly(f *flight) {
 	f.answer, f.err = answer, err
 	delete(c.flights, f.key)
 	close(f.done)
-}
-
-// stackRoom is, in bytes, what makes a new goroutine's stack grow at once to the 16 KiB that a call over HTTP takes. Else
-// it doubles three times on the way down, and each time all frames so far are copied: a twentieth of a fetch's CPU.
-const stackRoom = 9 << 10
-
-//go:noinline
-func growStack(at int) byte {
-	var room [stackRoom]byte
-	room[at%stackRoom] = 1 // an index that only the caller knows keeps the frame
-	return room[stackRoom-1]
 }
 
 func (c *Cache) fetch(ctx context.Context, token Token) (*eksauthclient.Session, Answer, error) {
