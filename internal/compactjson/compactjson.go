@@ -62,6 +62,28 @@ func (s *Scanner) Object(member func(name string) uint) {
 	s.Fail()
 }
 
+// Member is a member of an object, a string; To is where it goes, nil where nobody wants it.
+type Member struct {
+	Name string
+	To   *string
+}
+
+// Texts takes an object of these members, at least one of them.
+func (s *Scanner) Texts(members ...Member) {
+	s.Object(func(name string) uint {
+		for i, m := range members {
+			if m.Name != name {
+				continue
+			}
+			if v := s.Text(); m.To != nil {
+				*m.To = v
+			}
+			return 1 << i
+		}
+		return 0
+	})
+}
+
 // Text takes a string of printable ASCII without escapes.
 func (s *Scanner) Text() string {
 	if s.Take('"') {

@@ -103,3 +103,15 @@ func TestObjects(t *testing.T) {
 		}
 	}
 }
+
+func TestTexts(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"a":"1"}`: true, `{"b":"2","a":"1"}`: true, `{"a":"1","a":"1"}`: false, `{"b":"2","b":"2"}`: false, `{"a":"1","c":"3"}`: false, `{"a":1}`: false, `{"b":null}`: false, `{}`: false,
+	} {
+		s, a := New(text), ""
+		s.Texts(Member{"a", &a}, Member{"b", nil})
+		if s.Done() != want || want && a != "1" {
+			t.Errorf("%s: %v with %q, want %v", text, s.Done(), a, want)
+		}
+	}
+}

@@ -87,16 +87,6 @@ func takeKubernetes(s *compactjson.Scanner) *kubernetes {
 }
 
 func takeReference(s *compactjson.Scanner) (o object) {
-	s.Object(func(name string) uint {
-		switch name {
-		case "name":
-			o.Name = s.Text()
-			return 1 << 0
-		case "uid":
-			o.UID = s.Text()
-			return 1 << 1
-		}
-		return 0
-	})
+	s.Texts(compactjson.Member{Name: "name", To: &o.Name}, compactjson.Member{Name: "uid", To: &o.UID})
 	return o
 }
