@@ -138,17 +138,11 @@ func (h *credentialsHandler) read(ctx context.Context, raw string, now time.Time
 	return token, checkTime(token, now) // without the leeway that verification has
 }
 
-// buffered is a size that net/http holds back until the handler returns, when it writes the length by itself, with less
-// copying than of a header that was set.
-const buffered = 2000
-
 // write sends credentials that were rendered when they arrived.
 func (h *credentialsHandler) write(w http.ResponseWriter, answer credcache.Answer) {
 	header := w.Header()
 	header["Content-Type"] = h.json
-	if len(answer.Body) > buffered {
-		header["Content-Length"] = answer.ContentLength
-	}
+	header["Content-Length"] = answer.ContentLength
 	h.metrics.served.Inc()
 	// A pod that hung up is no error of ours, and there is nobody left to tell.
 	_, _ = w.Write(answer.Body)
