@@ -61,14 +61,17 @@ func TestAgentFollows(t *testing.T) {
 	}
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
-	if got := askAgent(t, client, &tok); got != http.StatusOK {
-		t.Fatalf("with an association: %d", got)
+	if got, body := askAgent(t, client, &tok); got != http.StatusOK {
+		t.Fatalf("with an association: %d %s", got, body)
 	}
 	if _, err := c.EKS.DeletePodIdentityAssociation(ctx, &eks.DeletePodIdentityAssociationInput{ClusterName: aws.String("my-cluster"), AssociationId: made.AssociationId}); err != nil {
 		t.Fatal(err)
 	}
 	end := time.Now().Add(30 * time.Second)
-	for askAgent(t, client, &tok) == http.StatusOK {
+	for {
+		if got, _ := askAgent(t, client, &tok); got != http.StatusOK {
+			break
+		}
 		if time.Now().After(end) {
 			t.Fatal("the credentials of a deleted association are served for half a minute")
 		}
@@ -81,7 +84,7 @@ func TestAgentFollows(t *testing.T) {
 }
 
 // askAgent asks as a pod would.
-func askAgent(t *testing.T, client *http.Client, tok *controlplane.Token) int {
+func askAgent(t *testing.T, client *http.Client, tok *controlplane.Token) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tok.AgentEndpoint+"/v1/credentials", nil)
 	if err != nil {
@@ -93,8 +96,9 @@ func askAgent(t *testing.T, client *http.Client, tok *controlplane.Token) int {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // a test
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode
+	return resp.StatusCode, string(text)
 }

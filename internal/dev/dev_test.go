@@ -51,22 +51,8 @@ func TestRun(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, tok.AgentEndpoint+"/v1/credentials", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Header.Set("Authorization", tok.Token)
-				resp, err := client.Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var body bytes.Buffer
-				if _, err := body.ReadFrom(resp.Body); err != nil {
-					t.Fatal(err)
-				}
-				_ = resp.Body.Close() // read to its end
-				if resp.StatusCode != http.StatusNotFound || !strings.Contains(body.String(), "ResourceNotFoundException") {
-					t.Errorf("agent of %s without an association: %d %s\n%s", name, resp.StatusCode, body.String(), log.String())
+				if status, body := askAgent(t, client, &tok); status != http.StatusNotFound || !strings.Contains(body, "ResourceNotFoundException") {
+					t.Errorf("agent of %s without an association: %d %s\n%s", name, status, body, log.String())
 				}
 			}
 			second := &process{issuers: issuers{}, cfg: d.cfg}
