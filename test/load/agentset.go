@@ -34,6 +34,17 @@ type subject struct {
 	flags      []string // beside those that both have
 }
 
+// without is the agent without these flags and their values.
+func (s subject) without(flags ...string) subject {
+	s.flags = slices.Clone(s.flags)
+	for _, flag := range flags {
+		if i := slices.Index(s.flags, flag); i >= 0 {
+			s.flags = slices.Delete(s.flags, i, i+2)
+		}
+	}
+	return s
+}
+
 // measureAgent makes the figures of the agent and prints them.
 func measureAgent(ctx context.Context, o options, stdout, note io.Writer) (err error) {
 	b := &agentBench{o: o}
@@ -106,62 +117,57 @@ func (b *agentBench) beside(ctx context.Context, note io.Writer) {
 	b.compare(aws.agent.name, aws.rows)
 	fmt.Fprintln(note, "load: both agents: cold") //nolint:errcheck // progress
 	b.stub.set(stubGrant, 6*time.Hour)
-	trusting := *b // verifies no token, as AWS' agent does not
-	trusting.agent.flags = slices.Clone(b.agent.flags[:slices.Index(b.agent.flags, "--jwks-file")])
-	err := b.coldBeside(ctx, b, aws, "cold fetch: CPU, in turns")
-	err = errors.Join(err, b.coldBeside(ctx, &trusting, aws, "the same without verification"))
-	if err != nil {
+	err := b.coldBeside(ctx, b.agent, aws.agent, "cold fetch: CPU, in turns")
+	trusting := b.agent.without("--jwks-file", "--issuer") // as AWS' agent, which verifies nothing
+	if err = errors.Join(err, b.coldBeside(ctx, trusting, aws.agent, "the same without verification")); err != nil {
 		fmt.Fprintf(note, "load: both agents: cold: %v\n", err) //nolint:errcheck // progress
 	}
 }
 
 // coldBeside compares fetches for pods that are new, in turns: of two agents one after the other, each meets a machine of
 // its own mood.
-func (b *agentBench) coldBeside(ctx context.Context, one, other *agentBench, name string) error {
+func (b *agentBench) coldBeside(ctx context.Context, one, other subject, name string) error {
 	const rounds, pods, bound = 15, 100, 0.40 // together fewer pods than either agent keeps
-	return one.with(ctx, nil, func(mine *process, base string) error {
-		return other.with(ctx, nil, func(theirs *process, otherBase string) error {
-			conns, otherConns := newPool(16, plain1), newPool(16, plain1)
-			defer conns.close()
-			defer otherConns.close()
+	return b.run(ctx, one, nil, func(a *process, base string) error {
+		return b.run(ctx, other, nil, func(otherA *process, otherBase string) error {
+			mine, theirs := side{a, base, newPool(16, plain1)}, side{otherA, otherBase, newPool(16, plain1)}
+			defer mine.conns.close()
+			defer theirs.conns.close()
 			p := &pair{name: "cold"}
 			for range rounds {
 				requests, err := b.pods(pods)
 				if err != nil {
 					return err
 				}
-				got, err := conns.drive(ctx, mine, base, requests)
-				if err != nil {
+				if err := p.round(ctx, mine, theirs, requests, 1); err != nil {
 					return err
 				}
-				least, err := otherConns.drive(ctx, theirs, otherBase, requests)
-				if err != nil {
-					return err
-				}
-				p.got, p.base = append(p.got, got), append(p.base, least)
 			}
 			got, least := median(p.got), median(p.base)
-			b.row(p.ratio() > bound, name, fmt.Sprintf("%.2f x %s", bound, other.agent.name), "%.2f x %s (%.0f of %.0f us)",
-				p.ratio(), other.agent.name, micro(got.cpuPerRequest()), micro(least.cpuPerRequest()))
+			b.row(p.ratio() > bound, name, fmt.Sprintf("%.2f x %s", bound, other.name), "%.2f x %s (%.0f of %.0f us)",
+				p.ratio(), other.name, micro(got.cpuPerRequest()), micro(least.cpuPerRequest()))
 			return nil
 		})
 	})
 }
 
-// with runs an agent while f measures it.
-func (b *agentBench) with(ctx context.Context, flags []string, f func(a *process, base string) error) (err error) {
-	var ports [3]string
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return err
-		}
+// with runs the agent while f measures it.
+func (b *agentBench) with(ctx context.Context, flags []string, f func(a *process, base string) error) error {
+	return b.run(ctx, b.agent, flags, f)
+}
+
+// run runs an agent while f measures it.
+func (b *agentBench) run(ctx context.Context, agent subject, flags []string, f func(a *process, base string) error) (err error) {
+	ports, err := freePorts(3)
+	if err != nil {
+		return err
 	}
 	args := append([]string{
 		"server", "--cluster-name", "c", "--endpoint", b.stub.base, "--bind-hosts", "127.0.0.1",
 		"--port", ports[0], "--probe-port", ports[1], "--metrics-port", ports[2],
-	}, append(slices.Clone(b.agent.flags), flags...)...)
+	}, append(slices.Clone(agent.flags), flags...)...)
 	env := []string{"AWS_ACCESS_KEY_ID=ASIABENCH", "AWS_SECRET_ACCESS_KEY=bench", "AWS_REGION=" + region, "NODE_NAME=" + node}
-	a, err := start(ctx, b.agent.name, env, false, b.agent.path, args...)
+	a, err := start(ctx, agent.name, env, false, agent.path, args...)
 	if err != nil {
 		return err
 	}
@@ -233,50 +239,33 @@ func (b *agentBench) hits(ctx context.Context) error {
 	})
 }
 
-func (b *agentBench) compareHits(ctx context.Context, a *process, base string, requests []request, connections, rate int, bound float64) (err error) {
-	conns, floorConns := newPool(connections, plain1), newPool(connections, plain1)
-	defer conns.close()
-	defer floorConns.close()
-	warm, err := conns.drive(ctx, a, base, requests[:warmUp(len(requests))])
-	if err != nil {
-		return err
-	}
-	f, floorBase, err := startFloor(ctx, warm.answer, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.stop()) }()
-	if _, err := floorConns.drive(ctx, f, floorBase, requests[:warmUp(len(requests))]); err != nil {
-		return err
-	}
-	conns.rate, floorConns.rate = rate, rate
-	rounds := b.o.rounds
-	if rate > 0 { // most of the CPU is going to sleep and waking up, which scatters: more rounds, each shorter
-		rounds, requests = 4*rounds, requests[:(len(requests)+3)/4]
-	}
-	p := &pair{name: agentHit}
-	for range rounds {
-		got, err := conns.drive(ctx, a, base, requests)
-		if err != nil {
-			return err
-		}
-		least, err := floorConns.drive(ctx, f, floorBase, requests)
-		if err != nil {
-			return err
-		}
-		p.got, p.base = append(p.got, got), append(p.base, least)
-	}
+func (b *agentBench) compareHits(ctx context.Context, a *process, base string, requests []request, connections, rate int, bound float64) error {
 	name := fmt.Sprintf("hit, %d connections, flat out", connections)
 	if rate > 0 {
 		name = fmt.Sprintf("hit, paced at %d/s", rate)
 	}
-	got, least := median(p.got), median(p.base)
-	b.row(p.ratio() > bound, name+": CPU", fmt.Sprintf("%.2f x empty", bound), "%.2f x empty (%.0f us)", p.ratio(), micro(got.cpuPerRequest()))
-	if rate == 0 {
-		share := least.wall.Seconds() / got.wall.Seconds()
-		b.row(share < 0.8, name+": hits/s", "0.80 x empty", "%.2f x empty (%.0f)", share, float64(got.requests)/got.wall.Seconds())
-	}
-	return nil
+	known := side{a, base, newPool(connections, plain1)}
+	defer known.conns.close()
+	return besideFloor(ctx, known, requests[:warmUp(len(requests))], func(floor side) error {
+		known.conns.rate, floor.conns.rate = rate, rate
+		rounds, requests := b.o.rounds, requests
+		if rate > 0 { // most of the CPU is going to sleep and waking up, which scatters: more rounds, each shorter
+			rounds, requests = 4*rounds, requests[:(len(requests)+3)/4]
+		}
+		p := &pair{name: agentHit}
+		for range rounds {
+			if err := p.round(ctx, known, floor, requests, 1); err != nil {
+				return err
+			}
+		}
+		got, least := median(p.got), median(p.base)
+		b.row(p.ratio() > bound, name+": CPU", fmt.Sprintf("%.2f x empty", bound), "%.2f x empty (%.0f us)", p.ratio(), micro(got.cpuPerRequest()))
+		if rate == 0 {
+			share := least.wall.Seconds() / got.wall.Seconds()
+			b.row(share < 0.8, name+": hits/s", "0.80 x empty", "%.2f x empty (%.0f)", share, float64(got.requests)/got.wall.Seconds())
+		}
+		return nil
+	})
 }
 
 // cold measures fetches for pods that are new, and memory before and after.

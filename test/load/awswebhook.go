@@ -23,23 +23,37 @@ func (b *operatorBench) beside(ctx context.Context, op *process, base string, as
 		return err
 	}
 	defer func() { err = errors.Join(err, aws.stop()) }()
-	conns, theirs := newPool(b.o.connections, http1), newPool(b.o.connections, http1)
-	defer conns.close()
-	defer theirs.close()
-	requests := make([]request, b.o.requests)
-	for i := range requests {
-		requests[i] = review(i * 7919 % associations)
+	ours, theirs := side{op, base, newPool(b.o.connections, http1)}, side{aws, awsBase, newPool(b.o.connections, http1)}
+	defer ours.conns.close()
+	defer theirs.conns.close()
+	requests := b.reviewsOf(associations)
+	if err := patches(ctx, awsBase, &requests[0]); err != nil {
+		return err
 	}
-	// It knows its file a moment after it is ready, and answers until then that there is nothing to patch.
+	if _, err := theirs.drive(ctx, requests[:warmUp(len(requests))]); err != nil {
+		return err
+	}
+	p := &pair{name: "review", proto: http1}
+	for range b.o.rounds {
+		if err := p.round(ctx, ours, theirs, requests, 1); err != nil {
+			return err
+		}
+	}
+	got, other := median(p.got), median(p.base)
+	b.row(p.ratio() > maxOfAWS, fmt.Sprintf("review, %d associations, %s: CPU", associations, http1), fmt.Sprintf("%.2f x AWS' webhook", maxOfAWS),
+		"%.2f x AWS' webhook (%.0f of %.0f us)", p.ratio(), micro(got.cpuPerRequest()), micro(other.cpuPerRequest()))
+	return nil
+}
+
+// patches waits for a pod to be patched: AWS' webhook knows its file a moment after it is ready, and answers until then
+// that there is nothing to patch.
+func patches(ctx context.Context, base string, in *request) error {
 	client := insecure()
 	defer client.CloseIdleConnections()
 	for end := time.Now().Add(20 * time.Second); ; {
-		patched, err := ask(ctx, client, awsBase, &requests[0])
-		if err != nil {
+		patched, err := ask(ctx, client, base, in)
+		if patched || err != nil {
 			return err
-		}
-		if patched {
-			break
 		}
 		if time.Now().After(end) {
 			return errors.New("AWS' webhook patches no pod of its identities")
@@ -48,25 +62,6 @@ func (b *operatorBench) beside(ctx context.Context, op *process, base string, as
 			return err
 		}
 	}
-	if _, err := theirs.drive(ctx, aws, awsBase, requests[:warmUp(len(requests))]); err != nil {
-		return err
-	}
-	p := &pair{name: "review", proto: http1}
-	for range b.o.rounds {
-		got, err := conns.drive(ctx, op, base, requests)
-		if err != nil {
-			return err
-		}
-		other, err := theirs.drive(ctx, aws, awsBase, requests)
-		if err != nil {
-			return err
-		}
-		p.got, p.base = append(p.got, got), append(p.base, other)
-	}
-	got, other := median(p.got), median(p.base)
-	b.row(p.ratio() > maxOfAWS, fmt.Sprintf("review, %d associations, %s: CPU", associations, http1), fmt.Sprintf("%.2f x AWS' webhook", maxOfAWS),
-		"%.2f x AWS' webhook (%.0f of %.0f us)", p.ratio(), micro(got.cpuPerRequest()), micro(other.cpuPerRequest()))
-	return nil
 }
 
 func (b *operatorBench) startAWSWebhook(ctx context.Context, associations int) (*process, string, error) {
@@ -89,11 +84,9 @@ func (b *operatorBench) startAWSWebhook(ctx context.Context, associations int) (
 	if err := os.WriteFile(identities, text, 0o600); err != nil {
 		return nil, "", err
 	}
-	var ports [2]string
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return nil, "", err
-		}
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, "", err
 	}
 	aws, err := start(ctx, "AWS' webhook", []string{"AWS_EC2_METADATA_DISABLED=true"}, false, b.o.awsWebhook,
 		"--in-cluster=false", "--kubeconfig", filepath.Join(b.dir, "kubeconfig"), "--port", ports[0], "--metrics-port", ports[1],

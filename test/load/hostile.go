@@ -46,10 +46,8 @@ func (b *agentBench) hostile(ctx context.Context) error {
 		return err
 	}
 	b.stub.set(stubGrant, 6*time.Hour)
-	asItComes := *b // with its limit of requests
-	limit := slices.Index(b.agent.flags, "--max-request-rate")
-	asItComes.agent.flags = slices.Delete(slices.Clone(b.agent.flags), limit, limit+2)
-	return asItComes.with(ctx, nil, func(a *process, base string) error {
+	asItComes := b.agent.without("--max-request-rate")
+	return b.run(ctx, asItComes, nil, func(a *process, base string) error {
 		conns := newPool(len(pods), plain1)
 		defer conns.close()
 		if _, err := conns.drive(ctx, a, base, append(slices.Clone(pods), flooder)); err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,44 +75,27 @@ type kind struct {
 	make func(ctx context.Context, n int) ([]request, error)
 }
 
-// compare drives server and floor in turns with the same requests, so that a
-// change of the machine's mood meets both.
-func (w *world) compare(ctx context.Context, o options, k kind, proto protocol, rep *report) (err error) {
-	conns, floorConns := newPool(o.connections, proto), newPool(o.connections, proto)
-	defer conns.close()
-	defer floorConns.close()
+// compare drives server and floor in turns.
+func (w *world) compare(ctx context.Context, o options, k kind, proto protocol, rep *report) error {
+	server := side{w.server, w.base, newPool(o.connections, proto)}
+	defer server.conns.close()
 	first, err := k.make(ctx, warmUp(o.requests))
 	if err != nil {
 		return err
 	}
-	warm, err := conns.drive(ctx, w.server, w.base, first)
-	if err != nil {
-		return err
-	}
-	f, base, err := startFloor(ctx, warm.answer, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.stop()) }()
-	if _, err := floorConns.drive(ctx, f, base, first); err != nil {
-		return err
-	}
-	for range o.rounds {
-		requests, err := k.make(ctx, o.requests)
-		if err != nil {
-			return err
+	return besideFloor(ctx, server, first, func(floor side) error {
+		p := rep.pair(k.name, proto)
+		for range o.rounds {
+			requests, err := k.make(ctx, o.requests)
+			if err != nil {
+				return err
+			}
+			if err := p.round(ctx, server, floor, requests, floorTimes); err != nil {
+				return err
+			}
 		}
-		got, err := conns.drive(ctx, w.server, w.base, requests)
-		if err != nil {
-			return err
-		}
-		least, err := floorConns.drive(ctx, f, base, slices.Repeat(requests, floorTimes))
-		if err != nil {
-			return err
-		}
-		rep.round(k.name, proto, got, least)
-	}
-	return nil
+		return nil
+	})
 }
 
 // startFloor runs this program again as the floor.
@@ -155,33 +137,17 @@ func (w *world) compareHit(ctx context.Context, o options, dir string, rep *repo
 	if err != nil {
 		return err
 	}
-	conns, floorConns := newPool(o.connections, plain1), newPool(o.connections, plain1)
-	defer conns.close()
-	defer floorConns.close()
-	warm, err := conns.drive(ctx, a, base, hits[:warmUp(o.requests)])
-	if err != nil {
-		return err
-	}
-	f, floorBase, err := startFloor(ctx, warm.answer, false)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.stop()) }()
-	if _, err := floorConns.drive(ctx, f, floorBase, hits[:warmUp(o.requests)]); err != nil {
-		return err
-	}
-	for range o.rounds {
-		got, err := conns.drive(ctx, a, base, hits)
-		if err != nil {
-			return err
+	known := side{a, base, newPool(o.connections, plain1)}
+	defer known.conns.close()
+	return besideFloor(ctx, known, hits[:warmUp(o.requests)], func(floor side) error {
+		p := rep.pair(agentHit, plain1)
+		for range o.rounds {
+			if err := p.round(ctx, known, floor, hits, floorTimes); err != nil {
+				return err
+			}
 		}
-		least, err := floorConns.drive(ctx, f, floorBase, slices.Repeat(hits, floorTimes))
-		if err != nil {
-			return err
-		}
-		rep.round(agentHit, plain1, got, least)
-	}
-	return nil
+		return nil
+	})
 }
 
 // startAgent runs podid-agent as it runs on a node, but on loopback and
@@ -198,11 +164,9 @@ func (w *world) startAgent(ctx context.Context, o options, dir string, flags ...
 	if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
 		return nil, "", err
 	}
-	var ports [3]string
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return nil, "", err
-		}
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, "", err
 	}
 	args := append([]string{
 		"server", "--cluster-name", cluster, "--region", region,

@@ -98,11 +98,9 @@ type plane struct {
 
 // with runs an operator while f measures it.
 func (b *operatorBench) with(ctx context.Context, p plane, f func(op *process, base string) error) (err error) {
-	var ports [3]string
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return err
-		}
+	ports, err := freePorts(3)
+	if err != nil {
+		return err
 	}
 	tokenFile := filepath.Join(b.dir, "token")
 	if err := os.WriteFile(tokenFile, []byte(p.token), 0o600); err != nil {
@@ -225,46 +223,34 @@ func (b *operatorBench) resident(op *process, name string, bound float64) error 
 }
 
 // reviews compares the CPU of reviews with that of an empty handler over TLS.
-func (b *operatorBench) reviews(ctx context.Context, op *process, base string, proto protocol, associations int) (err error) {
-	conns, floorConns := newPool(b.o.connections, proto), newPool(b.o.connections, proto)
-	defer conns.close()
-	defer floorConns.close()
+func (b *operatorBench) reviews(ctx context.Context, op *process, base string, proto protocol, associations int) error {
+	webhook := side{op, base, newPool(b.o.connections, proto)}
+	defer webhook.conns.close()
+	requests := b.reviewsOf(associations)
+	return besideFloor(ctx, webhook, requests[:warmUp(len(requests))], func(floor side) error {
+		p := &pair{name: "review", proto: proto}
+		for range b.o.rounds {
+			if err := p.round(ctx, webhook, floor, requests, floorTimes); err != nil {
+				return err
+			}
+		}
+		got, least := median(p.got), median(p.base)
+		name := fmt.Sprintf("review, %d associations, %s: CPU", associations, proto)
+		b.row(p.ratio() > maxReviewRatio, name, fmt.Sprintf("%.1f x empty", maxReviewRatio), "%.2f x empty (%.0f us)", p.ratio(), micro(least.cpuPerRequest()))
+		if proto != http2 && b.o.awsWebhook == "" { // else the bound is taken beside AWS' webhook, which speaks HTTP/1.1
+			b.row(got.cpuPerRequest() > maxReview, name, fmt.Sprintf("%.0f us", micro(maxReview)), "%.0f us", micro(got.cpuPerRequest()))
+		}
+		return nil
+	})
+}
+
+// reviewsOf are requests for the associations' pods, not in their order.
+func (b *operatorBench) reviewsOf(associations int) []request {
 	requests := make([]request, b.o.requests)
 	for i := range requests {
 		requests[i] = review(i * 7919 % associations)
 	}
-	warm, err := conns.drive(ctx, op, base, requests[:warmUp(len(requests))])
-	if err != nil {
-		return err
-	}
-	f, floorBase, err := startFloor(ctx, warm.answer, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.stop()) }()
-	if _, err := floorConns.drive(ctx, f, floorBase, requests[:warmUp(len(requests))]); err != nil {
-		return err
-	}
-	p := &pair{name: "review", proto: proto}
-	for range b.o.rounds {
-		got, err := conns.drive(ctx, op, base, requests)
-		if err != nil {
-			return err
-		}
-		least, err := floorConns.drive(ctx, f, floorBase, slices.Repeat(requests, floorTimes))
-		if err != nil {
-			return err
-		}
-		p.got, p.base = append(p.got, got), append(p.base, least)
-	}
-	got, least := median(p.got), median(p.base)
-	name := fmt.Sprintf("review, %d associations, %s: CPU", associations, proto)
-	b.row(p.ratio() > maxReviewRatio, name, fmt.Sprintf("%.1f x empty", maxReviewRatio), "%.2f x empty (%.0f us)", p.ratio(), micro(least.cpuPerRequest()))
-	if proto == http2 || b.o.awsWebhook != "" { // the bound is of AWS' webhook over HTTP/1.1
-		return nil
-	}
-	b.row(got.cpuPerRequest() > maxReview, name, fmt.Sprintf("%.0f us", micro(maxReview)), "%.0f us", micro(got.cpuPerRequest()))
-	return nil
+	return requests
 }
 
 // honoured measures how long after its acknowledgement an association is

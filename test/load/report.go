@@ -46,12 +46,11 @@ func (r *report) ready(w *world) {
 	r.readyWall, r.readyCPU, r.idleRSS = w.readyWall, w.readyCPU, w.idleRSS
 }
 
-func (r *report) round(name string, proto protocol, got, base result) {
-	i := slices.IndexFunc(r.pairs, func(p *pair) bool { return p.name == name && p.proto == proto })
-	if i < 0 {
-		r.pairs, i = append(r.pairs, &pair{name: name, proto: proto}), len(r.pairs)
-	}
-	r.pairs[i].got, r.pairs[i].base = append(r.pairs[i].got, got), append(r.pairs[i].base, base)
+// pair begins a comparison.
+func (r *report) pair(name string, proto protocol) *pair {
+	p := &pair{name: name, proto: proto}
+	r.pairs = append(r.pairs, p)
+	return p
 }
 
 // median is by CPU per request: neither the luckiest round nor the unluckiest.

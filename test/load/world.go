@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -68,10 +67,22 @@ func freePort() (string, error) {
 	return port, errors.Join(err, ln.Close())
 }
 
+// freePorts are n of them.
+func freePorts(n int) ([]string, error) {
+	ports := make([]string, n)
+	for i := range ports {
+		var err error
+		if ports[i], err = freePort(); err != nil {
+			return nil, err
+		}
+	}
+	return ports, nil
+}
+
 // openWorld starts a control plane in an empty directory and times it.
 func openWorld(ctx context.Context, o options, dir string) (*world, error) {
 	w := &world{dir: filepath.Join(dir, "server")}
-	w.http = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // loopback
+	w.http = insecure()
 	port, err := freePort()
 	if err != nil {
 		return nil, err
