@@ -66,6 +66,7 @@ type Reader interface {
 	get(key string) (any, bool)
 	scan(prefix, after string) iter.Seq2[string, any]
 	scanIndex(key string) iter.Seq2[string, any]
+	findIndex(key string) (string, any, bool) // the first of scanIndex
 }
 
 // Get returns the record, or false.
@@ -113,10 +114,12 @@ func (t *Table[T]) ByIndex(r Reader, s Scope, key string) iter.Seq2[string, *T] 
 
 // FindIndex returns the first record that carries the secondary key.
 func (t *Table[T]) FindIndex(r Reader, s Scope, key string) (string, *T, bool) {
-	for id, v := range t.ByIndex(r, s, key) {
-		return id, v, true
+	base := t.key(s, "")
+	k, v, ok := r.findIndex(indexPrefix(base, key))
+	if !ok {
+		return "", nil, false
 	}
-	return "", nil, false
+	return k[len(base):], v.(*T), true
 }
 
 // Put writes the record at commit.

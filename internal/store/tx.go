@@ -120,6 +120,13 @@ func (tx *Tx) pendingIn(prefix, after string) []Write {
 	return out
 }
 
+func (tx *Tx) findIndex(index string) (string, any, bool) {
+	for k, v := range tx.scanIndex(index) {
+		return k, v, true
+	}
+	return "", nil, false
+}
+
 func (tx *Tx) scanIndex(index string) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
 		pending := slices.DeleteFunc(tx.Writes(), func(w Write) bool { return !w.carries(index) })

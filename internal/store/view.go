@@ -94,6 +94,24 @@ func (v *View) scanIndex(index string) iter.Seq2[string, any] {
 	}
 }
 
+// findIndex allocates less than a walk: sessions and keys are found by it.
+func (v *View) findIndex(index string) (string, any, bool) {
+	var found struct {
+		key string
+		val any
+		ok  bool
+	}
+	v.index.AscendGreaterOrEqual(indexEntry{index: index}, func(e indexEntry) bool {
+		if e.index != index {
+			return false
+		}
+		found.key = e.key
+		found.val, found.ok = v.get(e.key)
+		return !found.ok
+	})
+	return found.key, found.val, found.ok
+}
+
 // Change is one change that an engine has seen. A nil Value is a deletion.
 type Change struct {
 	Key      string
