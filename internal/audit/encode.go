@@ -104,6 +104,8 @@ func (l *line) any(v any) {
 		l.raw("null")
 	case appender:
 		l.b = v.AppendJSON(l.b)
+	case *Assumption:
+		l.assumption(v)
 	case string:
 		l.str(v)
 	case int:
@@ -172,6 +174,21 @@ func (l *line) identity(u *UserIdentity) {
 		l.raw(`,"userName":`).str(s.UserName)
 		l.raw("}}")
 	}
+	l.raw("}")
+}
+
+func (l *line) assumption(a *Assumption) {
+	if a == nil {
+		l.raw("null")
+		return
+	}
+	l.raw(`{"assumedRoleUser":{"arn":`).str(a.AssumedRoleUser.ARN)
+	l.raw(`,"assumedRoleId":`).str(a.AssumedRoleUser.AssumedRoleID)
+	l.raw(`},"credentials":{"accessKeyId":`).str(a.Credentials.AccessKeyID)
+	l.raw(`,"expiration":`).time(a.Credentials.Expiration)
+	l.raw(`,"sessionToken":`).str(a.Credentials.SessionToken)
+	l.raw(`},"packedPolicySize":`)
+	l.b = strconv.AppendInt(l.b, int64(a.PackedPolicySize), 10)
 	l.raw("}")
 }
 

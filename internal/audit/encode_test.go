@@ -48,7 +48,12 @@ func TestLine(t *testing.T) {
 		"no map":          {RequestParameters: map[string]any(nil)},
 		"no tags":         {Podid: &Extra{SessionTags: []Tag{}, Detail: map[string]string{"sid": "x"}}},
 		"no resources":    {Resources: []Resource{}},
-		"resources":       {Resources: []Resource{{ARN: "a"}, {AccountID: "1", ARN: "b"}, {Type: "t"}}},
+		"no assumption":   {ResponseElements: (*Assumption)(nil)},
+		"assumption": {ResponseElements: &Assumption{
+			AssumedRoleUser: AssumedRoleUser{ARN: "arn:é", AssumedRoleID: "AROA\":s"}, PackedPolicySize: 7,
+			Credentials: IssuedCredentials{AccessKeyID: "ASIA", Expiration: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), SessionToken: Hidden},
+		}},
+		"resources": {Resources: []Resource{{ARN: "a"}, {AccountID: "1", ARN: "b"}, {Type: "t"}}},
 	} {
 		t.Run(name, func(t *testing.T) { sameLine(t, e) })
 	}

@@ -74,6 +74,27 @@ type Resource struct {
 	ARN       string `json:"ARN"`
 }
 
+// Assumption is the ResponseElements of a call that gave credentials of a role:
+// neither secret nor token.
+type Assumption struct {
+	AssumedRoleUser  AssumedRoleUser   `json:"assumedRoleUser"`
+	Credentials      IssuedCredentials `json:"credentials"`
+	PackedPolicySize int               `json:"packedPolicySize"`
+}
+
+// AssumedRoleUser is the session that was made.
+type AssumedRoleUser struct {
+	ARN           string `json:"arn"`
+	AssumedRoleID string `json:"assumedRoleId"`
+}
+
+// IssuedCredentials are shown by their key id and their end.
+type IssuedCredentials struct {
+	AccessKeyID  string    `json:"accessKeyId"`
+	Expiration   time.Time `json:"expiration"`   // UTC, to the second
+	SessionToken string    `json:"sessionToken"` // Hidden
+}
+
 // Tag is a session tag of the credentials that were issued.
 type Tag struct {
 	Key   string `json:"key"`

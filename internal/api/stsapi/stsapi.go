@@ -137,25 +137,24 @@ func (a *assumed) AppendXML(x *awsquery.XML) {
 	x.Int("SessionTokenUtilization", a.SessionTokenUtilization)
 }
 
-func encode(a *sts.Assumed) *assumed {
-	return &assumed{
-		AssumedRoleUser: assumedRoleUser{a.Session.AssumedRoleID(), a.Session.ARN()},
-		Credentials:     encodeCredentials(a.Credentials),
-		SourceIdentity:  a.Session.SourceIdentity, tokenSizes: sizes(a),
+// answered is the answer to an assumption. It puts into the audit event what
+// CloudTrail shows of it: neither secret nor token.
+func answered(c *call.Call, a *sts.Assumed) *assumed {
+	user, roleARN := assumedRoleUser{a.Session.AssumedRoleID(), a.Session.ARN()}, a.Session.RoleARN()
+	c.Event.ResponseElements = &audit.Assumption{
+		AssumedRoleUser: audit.AssumedRoleUser{ARN: user.Arn, AssumedRoleID: user.AssumedRoleID},
+		Credentials: audit.IssuedCredentials{
+			AccessKeyID: a.Credentials.AccessKeyID, Expiration: a.Credentials.Expires.UTC().Truncate(time.Second), SessionToken: audit.Hidden,
+		},
+		PackedPolicySize: a.PackedSize,
 	}
-}
-
-// recordAnswer puts into the audit event what CloudTrail shows of an
-// assumption: neither secret nor token.
-func recordAnswer(c *call.Call, a *sts.Assumed) {
-	c.Event.ResponseElements = map[string]any{
-		"credentials":      map[string]string{"accessKeyId": a.Credentials.AccessKeyID, "sessionToken": audit.Hidden, "expiration": a.Credentials.Expires.UTC().Format(time.RFC3339)},
-		"assumedRoleUser":  map[string]string{"assumedRoleId": a.Session.AssumedRoleID(), "arn": a.Session.ARN()},
-		"packedPolicySize": a.PackedSize,
-	}
-	c.Event.Resources = []audit.Resource{{AccountID: a.Session.Account, Type: "AWS::IAM::Role", ARN: a.Session.RoleARN()}}
+	c.Event.Resources = []audit.Resource{{AccountID: a.Session.Account, Type: "AWS::IAM::Role", ARN: roleARN}}
 	x := c.Extra()
-	x.AccessKeyIDIssued, x.RoleARN, x.SessionARN, x.CallerNode = a.Credentials.AccessKeyID, a.Session.RoleARN(), a.Session.ARN(), a.Session.Node.Name
+	x.AccessKeyIDIssued, x.RoleARN, x.SessionARN, x.CallerNode = a.Credentials.AccessKeyID, roleARN, user.Arn, a.Session.Node.Name
+	return &assumed{
+		AssumedRoleUser: user, Credentials: encodeCredentials(a.Credentials),
+		SourceIdentity: a.Session.SourceIdentity, tokenSizes: sizes(a),
+	}
 }
 
 func (a api) assumeRole(ctx context.Context, c *call.Call, f *awsquery.Form) (any, error) {
@@ -176,8 +175,7 @@ func (a api) assumeRole(ctx context.Context, c *call.Call, f *awsquery.Form) (an
 	if err != nil {
 		return nil, err
 	}
-	recordAnswer(c, out)
-	return encode(out), nil
+	return answered(c, out), nil
 }
 
 func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *awsquery.Form) (any, error) {
@@ -197,8 +195,7 @@ func (a api) assumeRoleWithWebIdentity(ctx context.Context, c *call.Call, f *aws
 		return nil, err
 	}
 	c.Event.UserIdentity = audit.UserIdentity{Type: "WebIdentityUser", PrincipalID: out.Provider + ":" + out.Audience + ":" + out.Subject, UserName: out.Subject}
-	recordAnswer(c, &out.Assumed)
-	x := encode(&out.Assumed)
+	x := answered(c, &out.Assumed)
 	x.SubjectFromWebIdentityToken, x.Audience, x.Provider = out.Subject, out.Audience, out.Provider
 	return x, nil
 }
