@@ -5,7 +5,6 @@ package sts
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -56,20 +55,29 @@ func (c *constraints) length(value, member string, from, to int) {
 
 func matches(p string) string { return "Member must satisfy regular expression pattern: " + p }
 
-// pattern is a rule of AWS' model: what it says and the form that Go has for it.
-type pattern struct {
-	said string
-	re   *regexp.Regexp
-}
+// pattern is a rule of AWS' model, of any number of certain characters: what it
+// says, and those of them that are beside the word characters A-Z a-z 0-9 _.
+type pattern struct{ said, beside string }
 
 var (
-	namePattern     = pattern{`[\w+=,.@-]*`, regexp.MustCompile(`^[\w+=,.@-]*$`)}
-	externalPattern = pattern{`[\w+=,.@:\/-]*`, regexp.MustCompile(`^[\w+=,.@:/-]*$`)}
-	keyIDPattern    = pattern{`[\w]*`, regexp.MustCompile(`^\w*$`)}
+	namePattern     = pattern{`[\w+=,.@-]*`, "+=,.@-"}
+	externalPattern = pattern{`[\w+=,.@:\/-]*`, "+=,.@:/-"}
+	keyIDPattern    = pattern{`[\w]*`, ""}
 )
 
+func (p pattern) matches(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		word := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_'
+		if !word && strings.IndexByte(p.beside, c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (c *constraints) form(value, member string, p pattern) {
-	if !p.re.MatchString(value) {
+	if !p.matches(value) {
 		c.broken(value, member, matches(p.said))
 	}
 }
@@ -87,7 +95,7 @@ func (c *constraints) externalID(v string) {
 	if v == "" {
 		return
 	}
-	if !externalPattern.re.MatchString(v) {
+	if !externalPattern.matches(v) {
 		c.hidden("externalId", matches(externalPattern.said))
 	}
 	switch n := utf8.RuneCountInString(v); {

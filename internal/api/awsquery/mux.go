@@ -163,7 +163,8 @@ func readForm(r *http.Request, body []byte) (*Form, error) {
 // checkContentType refuses bodies that are no form in UTF-8. A missing header
 // is taken for a form, as there is nothing else that it could be.
 func checkContentType(header string) error {
-	if header == "" {
+	switch header {
+	case "", "application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8": // nearly all: SDKs write one of these
 		return nil
 	}
 	kind, params, err := mime.ParseMediaType(header)
@@ -197,11 +198,11 @@ func ScopeService(r *http.Request) string {
 		}
 		credential = q.Get("X-Amz-Credential")
 	}
-	p := strings.Split(credential, "/") // key id / date / region / service / aws4_request
-	if len(p) < 5 {
+	if strings.Count(credential, "/") < 4 { // key id / date / region / service / aws4_request
 		return ""
 	}
-	return p[len(p)-2]
+	upTo := credential[:strings.LastIndexByte(credential, '/')]
+	return upTo[strings.LastIndexByte(upTo, '/')+1:]
 }
 
 // cut shortens s to at most limit bytes, without half a character at its end.
