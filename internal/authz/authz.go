@@ -207,10 +207,10 @@ func current(r store.Reader, c iam.Caller) (iam.Caller, error) {
 				return iam.Caller{}, gone("user-deleted")
 			}
 		}
-		c.User = u
-		if c.Kind == iam.CallerUser {
+		if c.Kind == iam.CallerUser && c.User != u {
 			c.ARN = u.ARN()
 		}
+		c.User = u
 	case iam.CallerSession:
 		role, ok := iam.FindRole(r, c.Session.Account, c.Session.RoleName)
 		if !ok || role.ID != c.Session.RoleID {

@@ -108,6 +108,9 @@ func As(err error) *Error {
 
 // Is reports whether err holds a fault of kind k.
 func Is(err error, k Kind) bool {
+	if err == nil { // mostly; f would be allocated
+		return false
+	}
 	var f *Error
 	return errors.As(err, &f) && f.Kind == k
 }

@@ -32,7 +32,7 @@ func RoleByARN(r store.Reader, roleARN string) (*Role, bool) {
 		return nil, false
 	}
 	role, ok := FindRole(r, a.Account, a.Name)
-	if !ok || role.ARN() != roleARN {
+	if !ok || a != (arn.Role{Partition: role.Partition, Account: role.Account, Path: role.Path, Name: role.Name}) {
 		return nil, false
 	}
 	return role, true

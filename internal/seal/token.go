@@ -245,5 +245,6 @@ func AccessKeyAccount(accessKeyID string) (string, bool) {
 	if n > 999_999_999_999 {
 		return "", false
 	}
-	return string(strconv.AppendUint(nil, n+1_000_000_000_000, 10)[1:]), true
+	var text [13]byte
+	return string(strconv.AppendUint(text[:0], n+1_000_000_000_000, 10)[1:]), true
 }
