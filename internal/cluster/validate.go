@@ -18,19 +18,30 @@ import (
 	"podid/internal/jwt"
 )
 
-var (
-	nameRE    = regexp.MustCompile(`^[0-9A-Za-z][A-Za-z0-9_-]{0,99}$`) // EKS API Reference, CreateCluster
-	versionRE = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
-)
+var versionRE = regexp.MustCompile(`^[0-9]{1,3}\.[0-9]{1,3}$`)
 
 const (
+	maxName = 100
 	maxURL  = 2048
 	maxCA   = 64 << 10
 	maxJWKS = 256 << 10
 )
 
-// ValidName reports whether s may name a cluster.
-func ValidName(s string) bool { return nameRE.MatchString(s) }
+// ValidName reports whether s may name a cluster: 1 to 100 of A-Z a-z 0-9 _ -,
+// beginning with a letter or digit (EKS API Reference, CreateCluster). Every
+// exchange asks, so it is no regular expression.
+func ValidName(s string) bool {
+	if s == "" || len(s) > maxName || s[0] == '_' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
 
 func invalid(reason, format string, args ...any) *fault.Error {
 	return fault.New(fault.InvalidParameter, format, args...).WithReason(reason)

@@ -134,9 +134,8 @@ func (c *Codec) Error(w http.ResponseWriter, requestID string, _ call.Operation,
 
 func send(w http.ResponseWriter, requestID string, status int, body []byte) error {
 	h := w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	h["X-Amzn-Requestid"] = []string{requestID}
+	v := [...]string{"application/json", strconv.Itoa(len(body)), requestID}
+	h["Content-Type"], h["Content-Length"], h["X-Amzn-Requestid"] = v[0:1:1], v[1:2:2], v[2:3:3]
 	w.WriteHeader(status)
 	_, err := w.Write(body)
 	return err
