@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"podid/internal/compactjson"
 )
 
 // appender is a request parameter that writes its own JSON, the same that
@@ -61,7 +63,7 @@ func (l *line) raw(s string) *line {
 // str appends a JSON string. Plain ASCII, which nearly everything is, is
 // copied; the rest is encoding/json's business.
 func (l *line) str(s string) {
-	for i := range len(s) {
+	for i := compactjson.PlainPrefix(s); i < len(s); i++ {
 		if plain[s[i]] == 0 {
 			l.marshal(s)
 			return

@@ -4,7 +4,7 @@
 // Package compactjson reads JSON in the form in which programs write it: without white space, strings of printable ASCII
 // without escapes, plain numbers, objects of members that are known and come once.
 //
-// It owns that grammar and nothing else: its users say which members they know, leave every other text, right or wrong, to
+// It owns that grammar, from the reader's side and (PlainPrefix) from the writer's, and nothing else: its users say which members they know, leave every other text, right or wrong, to
 // encoding/json, and hold the two together with a fuzz target. It refuses by failing, and decides nothing about a text that
 // it refuses. It stands on the ground floor, under the readers of tokens' claims and of EKS Auth's answers, where
 // encoding/json, which goes over a text twice and finds members by reflection, took a tenth of the CPU and more.

@@ -11,7 +11,6 @@
 package call
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -123,7 +122,7 @@ func (g *Gate) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	if r.ContentLength > g.MaxBody {
 		return nil, g.tooLarge() // said beforehand: nothing of it is read
 	}
-	body, err := readAll(http.MaxBytesReader(w, r.Body, g.MaxBody), r.ContentLength)
+	body, err := g.read(w, r)
 	if err == nil {
 		return body, nil
 	}
@@ -137,11 +136,15 @@ func (g *Gate) ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 // has come: whoever announces much and sends little must not cost much.
 const ordinaryBody = 8 << 10
 
-// readAll is io.ReadAll with room for an ordinary body at once.
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), ordinaryBody)+bytes.MinRead))
-	_, err := buf.ReadFrom(r)
-	return buf.Bytes(), err
+// read takes an ordinary body in one piece: net/http gives as many bytes as
+// were announced, and no more. Any other body grows as it comes.
+func (g *Gate) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if 0 <= r.ContentLength && r.ContentLength <= ordinaryBody {
+		body := make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, g.MaxBody))
 }
 
 func (g *Gate) tooLarge() error {

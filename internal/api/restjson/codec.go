@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"podid/internal/api/call"
+	"podid/internal/compactjson"
 	"podid/internal/fault"
 )
 
@@ -141,28 +142,6 @@ func send(w http.ResponseWriter, requestID string, status int, body []byte) erro
 	return err
 }
 
-// plainPrefix is how many bytes, at least, stand at the beginning of s as they
-// are: it looks at eight at a time, and answers are nearly all plain.
-func plainPrefix(s string) int {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x80 * ones
-	)
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		// A byte's top bit is set in each term where it is below 0x20, a quote,
-		// a backslash, or not ASCII. A borrow can mark a plain byte too, never
-		// the other way round.
-		quote, slash := w^('"'*ones), w^('\\'*ones)
-		if ((w-0x20*ones)|(quote-ones)|(slash-ones)|w)&highs != 0 {
-			break
-		}
-	}
-	return i
-}
-
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a JSON string. Bytes that are not UTF-8 become
@@ -170,7 +149,7 @@ const hexDigits = "0123456789abcdef"
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
-	for i := plainPrefix(s); i < len(s); {
+	for i := compactjson.PlainPrefix(s); i < len(s); {
 		c := s[i]
 		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
 			i++

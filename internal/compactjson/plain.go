@@ -1,0 +1,26 @@
+// Copyright The podid Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package compactjson
+
+// PlainPrefix is for those who write: how many bytes of s, at least, stand in a JSON string as they are. It looks at eight at a
+// time, and stops early rather than late.
+func PlainPrefix(s string) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// A byte's top bit is set in each term where it is below 0x20, a quote,
+		// a backslash, or not ASCII. A borrow can mark a plain byte too, never
+		// the other way round.
+		quote, slash := w^('"'*ones), w^('\\'*ones)
+		if ((w-0x20*ones)|(quote-ones)|(slash-ones)|w)&highs != 0 {
+			break
+		}
+	}
+	return i
+}
