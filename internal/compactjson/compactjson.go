@@ -1,16 +1,19 @@
 // Copyright The podid Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package compactjson reads JSON in the form in which programs write it: without white space, strings of printable ASCII
-// without escapes, plain numbers, objects of members that are known and come once.
+// Package compactjson reads JSON in the form in which programs write it: without white space, strings of ASCII without
+// control characters and escapes, plain numbers, objects of members that are known and come once.
 //
-// It owns that grammar, from the reader's side and (PlainPrefix) from the writer's, and nothing else: its users say which members they know, leave every other text, right or wrong, to
-// encoding/json, and hold the two together with a fuzz target. It refuses by failing, and decides nothing about a text that
-// it refuses. It stands on the ground floor, under the readers of tokens' claims and of EKS Auth's answers, where
+// It owns that grammar, from the reader's side and (PlainPrefix) from the writer's, and nothing else: its users say which
+// members they know, leave every other text, right or wrong, to encoding/json, and hold the two together with a fuzz target. It
+// refuses by failing, and decides nothing about a text that it refuses. It stands on the ground floor, under the readers of tokens' claims and of EKS Auth's answers, where
 // encoding/json, which goes over a text twice and finds members by reflection, took a tenth of the CPU and more.
 package compactjson
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Scanner takes JSON off the front of a text. What it returns are parts of that text, which stays in memory with them.
 // After a failure every value is zero. It is for one goroutine.
@@ -84,23 +87,27 @@ func (s *Scanner) Texts(members ...Member) {
 	})
 }
 
-// Text takes a string of printable ASCII without escapes.
+// Text takes a string of ASCII without control characters and escapes.
 func (s *Scanner) Text() string {
 	if s.Take('"') {
-		for i := range len(s.rest) {
-			switch c := s.rest[i]; {
-			case c == '"':
-				v := s.rest[:i]
-				s.rest = s.rest[i+1:]
-				return v
-			case c < 0x20 || c > 0x7e || c == '\\':
-				s.Fail()
-				return ""
-			}
+		if end := strings.IndexByte(s.rest, '"'); end >= 0 && isPlain(s.rest[:end]) {
+			v := s.rest[:end]
+			s.rest = s.rest[end+1:]
+			return v
 		}
 	}
 	s.Fail()
 	return ""
+}
+
+// isPlain tells whether s, without quotes, stands in a JSON string as it is.
+func isPlain(s string) bool {
+	for i := PlainPrefix(s); i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c > 0x7f || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Whole takes a whole number, not below zero, of at most 15 digits, which a float64 holds exactly.
