@@ -180,6 +180,7 @@ func testForgedSession(t *testing.T, w *world) {
 		"unknown key":       {changed(2), "session-token-key-unknown"},
 		"cut":               {base64.StdEncoding.EncodeToString(raw[:len(raw)-9]), "session-token-forged"},
 		"garbage":           {"garbage", "session-token-malformed"},
+		"a beginning":       {"AQAAAA==", "session-token-malformed"},
 		"another session's": {sessionToken(other), "session-token-forged"},
 		"too long":          {strings.Repeat("A", 5000), "session-token-malformed"},
 	} {

@@ -220,6 +220,17 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func TestTokenKeyIDRefuses(t *testing.T) {
+	for token, want := range map[string]error{
+		"": seal.ErrMalformed, "AQAAAAE": seal.ErrMalformed, "AQAAAA==": seal.ErrMalformed, "AQAAAAA=": seal.ErrMalformed, "AQAAAA==AQAAAAAA": seal.ErrMalformed,
+		"AQ\r\nAAAA": seal.ErrMalformed, "!!!!!!!!": seal.ErrMalformed, "AgAAAAAA": seal.ErrVersion,
+	} {
+		if id, err := seal.TokenKeyID(token); !errors.Is(err, want) {
+			t.Errorf("TokenKeyID(%q) = %x, %v, want %v", token, id, err, want)
+		}
+	}
+}
+
 // TestTokenEveryBit flips every bit of a token: none may open.
 func TestTokenEveryBit(t *testing.T) {
 	k := tokenKey(t, 1)
@@ -352,6 +363,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Add(s.Token, s.AccessKeyID, record)
 	f.Add("AQAAAAE", "ASIA", []byte{1})
+	f.Add("AQAAAA==", "ASIA", []byte{1})
 	f.Fuzz(func(t *testing.T, token, id string, sealed []byte) {
 		if _, _, err := seal.OpenToken(k, token, id, aad); err == nil && (token != s.Token || id != s.AccessKeyID) {
 			t.Errorf("a forged token opens: %q", token)

@@ -124,6 +124,9 @@ func TokenKeyID(token string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
+	if len(head) != 6 { // it ends in padding: a token that is over already
+		return 0, ErrMalformed
+	}
 	if head[0] != tokenVersion {
 		return 0, ErrVersion
 	}

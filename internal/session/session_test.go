@@ -250,6 +250,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"expired", &later, id, token, fault.ExpiredCredentials, "session-expired"},
 		{"empty", m, id, "", fault.UnknownAccessKey, "session-token-malformed"},
 		{"not base64", m, id, "!!!!!!!!!!!!", fault.UnknownAccessKey, "session-token-malformed"},
+		{"nothing but the beginning", m, id, "AQAAAA==", fault.UnknownAccessKey, "session-token-malformed"},
 		{"too long", m, id, token + strings.Repeat("A", MaxTokenBytes), fault.UnknownAccessKey, "session-token-malformed"},
 		{"key unknown", &rotated, id, token, fault.UnknownAccessKey, "session-token-key-unknown"},
 		{"other key of the same id", other, id, token, fault.UnknownAccessKey, "session-token-forged"},
