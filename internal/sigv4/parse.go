@@ -6,7 +6,6 @@ package sigv4
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -160,7 +159,7 @@ func (s *Signed) checkSignedHeaders(h http.Header) error {
 		if len(name) < 6 || !strings.EqualFold(name[:6], "x-amz-") {
 			continue
 		}
-		if !slices.ContainsFunc(s.SignedHeaders, func(have string) bool { return strings.EqualFold(have, name) }) {
+		if !s.signs(name) {
 			return refuse(CodeSignatureDoesNotMatch, ReasonUnsignedHeader,
 				"There were headers present in the request which were not signed: '%s'.", strings.ToLower(name))
 		}

@@ -24,6 +24,7 @@ package sigv4
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -162,13 +163,10 @@ func (s *Signed) setTime(stamp string) error {
 	return nil
 }
 
+// signs finds a header's name in any case. Signed names are ASCII, of which no
+// other character of the same length is another case.
 func (s *Signed) signs(name string) bool {
-	for _, have := range s.SignedHeaders {
-		if have == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.SignedHeaders, func(have string) bool { return len(have) == len(name) && strings.EqualFold(have, name) })
 }
 
 func isToken(v string, maxLen int, accessKey bool) bool {

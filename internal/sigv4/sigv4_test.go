@@ -213,6 +213,7 @@ func TestTampered(t *testing.T) {
 		{"query signature in header form", func(r *http.Request) { r.URL.RawQuery = "X-Amz-Signature=0" }, sigv4.ReasonMalformed},
 		{"session token", func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "other") }, sigv4.ReasonMismatch},
 		{"session token dropped", func(r *http.Request) { r.Header.Del("X-Amz-Security-Token") }, sigv4.ReasonUnsignedHeader},
+		{"unsigned header that a signed one is another case of", func(r *http.Request) { r.Header["X-Amz-\u017fecurity-Token"] = []string{"t"} }, sigv4.ReasonUnsignedHeader},
 		{"unsigned x-amz header", func(r *http.Request) { r.Header.Set("X-Amz-Target", "t") }, sigv4.ReasonUnsignedHeader},
 		{"two tokens", func(r *http.Request) { r.Header.Add("X-Amz-Security-Token", "other") }, sigv4.ReasonMalformed},
 		{"two dates", func(r *http.Request) { r.Header.Add("X-Amz-Date", "20261122T100000Z") }, sigv4.ReasonMalformed},
