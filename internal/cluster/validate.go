@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"podid/internal/fault"
 	"podid/internal/jwt"
@@ -27,20 +28,14 @@ const (
 	maxJWKS = 256 << 10
 )
 
-// ValidName reports whether s may name a cluster: 1 to 100 of A-Z a-z 0-9 _ -,
+// nameCharacters are those of a cluster's name; the last two do not begin one.
+const nameCharacters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+
+// ValidName reports whether s may name a cluster: 1 to 100 of A-Z a-z 0-9 - _,
 // beginning with a letter or digit (EKS API Reference, CreateCluster). Every
 // exchange asks, so it is no regular expression.
 func ValidName(s string) bool {
-	if s == "" || len(s) > maxName || s[0] == '_' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
+	return s != "" && len(s) <= maxName && s[0] != '-' && s[0] != '_' && strings.Trim(s, nameCharacters) == ""
 }
 
 func invalid(reason, format string, args ...any) *fault.Error {

@@ -56,25 +56,19 @@ func (c *constraints) length(value, member string, from, to int) {
 func matches(p string) string { return "Member must satisfy regular expression pattern: " + p }
 
 // pattern is a rule of AWS' model, of any number of certain characters: what it
-// says, and those of them that are beside the word characters A-Z a-z 0-9 _.
-type pattern struct{ said, beside string }
+// says, and those characters.
+type pattern struct{ said, characters string }
+
+// word is what \w stands for.
+const word = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
 var (
-	namePattern     = pattern{`[\w+=,.@-]*`, "+=,.@-"}
-	externalPattern = pattern{`[\w+=,.@:\/-]*`, "+=,.@:/-"}
-	keyIDPattern    = pattern{`[\w]*`, ""}
+	namePattern     = pattern{`[\w+=,.@-]*`, word + "+=,.@-"}
+	externalPattern = pattern{`[\w+=,.@:\/-]*`, word + "+=,.@:/-"}
+	keyIDPattern    = pattern{`[\w]*`, word}
 )
 
-func (p pattern) matches(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		word := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_'
-		if !word && strings.IndexByte(p.beside, c) < 0 {
-			return false
-		}
-	}
-	return true
-}
+func (p pattern) matches(s string) bool { return strings.Trim(s, p.characters) == "" }
 
 func (c *constraints) form(value, member string, p pattern) {
 	if !p.matches(value) {
