@@ -130,6 +130,7 @@ var shared = []struct{ from, to, why string }{
 	{"internal/agent/podtoken", "internal/jwt", "a token is Kubernetes' format and not the wire between our two sides: one set of rules judges it on both (ADR 0009)"},
 	{"internal/agent/podtoken", "internal/satoken", "as above"},
 	{"internal/agent/credcache", "internal/resident", "the stack of a goroutine is neither side's"},
+	{"internal/agent/credcache", "internal/compactjson", "what stands in a JSON string as it is, no side decides"},
 	{"internal/agent/eksauthclient", "internal/compactjson", "a grammar and no format: which members an answer has, the agent says by itself"},
 }
 

@@ -63,23 +63,12 @@ func (l *line) raw(s string) *line {
 // str appends a JSON string. Plain ASCII, which nearly everything is, is
 // copied; the rest is encoding/json's business.
 func (l *line) str(s string) {
-	for i := compactjson.PlainPrefix(s); i < len(s); i++ {
-		if plain[s[i]] == 0 {
-			l.marshal(s)
-			return
-		}
+	if !compactjson.IsPlain(s) {
+		l.marshal(s)
+		return
 	}
 	l.b = append(append(append(l.b, '"'), s...), '"')
 }
-
-// plain marks the bytes that stand in a JSON string as they are.
-var plain = func() (t [256]byte) {
-	for c := 0x20; c <= 0x7e; c++ {
-		t[c] = 1
-	}
-	t['"'], t['\\'] = 0, 0
-	return t
-}()
 
 // optional is a member that is left out when empty.
 func (l *line) optional(member, s string) {
@@ -106,8 +95,8 @@ func (l *line) any(v any) {
 		l.raw("null")
 	case appender:
 		l.b = v.AppendJSON(l.b)
-	case *Assumption:
-		l.assumption(v)
+	case Assumption:
+		l.assumption(&v)
 	case string:
 		l.str(v)
 	case int:
@@ -180,10 +169,6 @@ func (l *line) identity(u *UserIdentity) {
 }
 
 func (l *line) assumption(a *Assumption) {
-	if a == nil {
-		l.raw("null")
-		return
-	}
 	l.raw(`{"assumedRoleUser":{"arn":`).str(a.AssumedRoleUser.ARN)
 	l.raw(`,"assumedRoleId":`).str(a.AssumedRoleUser.AssumedRoleID)
 	l.raw(`},"credentials":{"accessKeyId":`).str(a.Credentials.AccessKeyID)

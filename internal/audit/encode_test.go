@@ -48,8 +48,7 @@ func TestLine(t *testing.T) {
 		"no map":          {RequestParameters: map[string]any(nil)},
 		"no tags":         {Podid: &Extra{SessionTags: []Tag{}, Detail: map[string]string{"sid": "x"}}},
 		"no resources":    {Resources: []Resource{}},
-		"no assumption":   {ResponseElements: (*Assumption)(nil)},
-		"assumption": {ResponseElements: &Assumption{
+		"assumption": {ResponseElements: Assumption{
 			AssumedRoleUser: AssumedRoleUser{ARN: "arn:é", AssumedRoleID: "AROA\":s"}, PackedPolicySize: 7,
 			Credentials: IssuedCredentials{AccessKeyID: "ASIA", Expiration: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), SessionToken: Hidden},
 		}},

@@ -4,10 +4,11 @@
 // Package compactjson reads JSON in the form in which programs write it: without white space, strings of ASCII without
 // control characters and escapes, plain numbers, objects of members that are known and come once.
 //
-// It owns that grammar, from the reader's side and (PlainPrefix) from the writer's, and nothing else: its users say which
+// It owns that grammar, from the reader's side and (IsPlain) from the writer's, and nothing else: its users say which
 // members they know, leave every other text, right or wrong, to encoding/json, and hold the two together with a fuzz target. It
-// refuses by failing, and decides nothing about a text that it refuses. It stands on the ground floor, under the readers of tokens' claims and of EKS Auth's answers, where
-// encoding/json, which goes over a text twice and finds members by reflection, took a tenth of the CPU and more.
+// refuses by failing, and decides nothing about a text that it refuses. It stands on the ground floor, under the readers of
+// tokens' claims and of EKS Auth's answers, where encoding/json, which goes over a text twice and finds members by reflection,
+// took a tenth of the CPU and more, and under those who write audit lines and answers.
 package compactjson
 
 import (
@@ -90,7 +91,7 @@ func (s *Scanner) Texts(members ...Member) {
 // Text takes a string of ASCII without control characters and escapes.
 func (s *Scanner) Text() string {
 	if s.Take('"') {
-		if end := strings.IndexByte(s.rest, '"'); end >= 0 && isPlain(s.rest[:end]) {
+		if end := strings.IndexByte(s.rest, '"'); end >= 0 && IsPlain(s.rest[:end]) {
 			v := s.rest[:end]
 			s.rest = s.rest[end+1:]
 			return v
@@ -98,16 +99,6 @@ func (s *Scanner) Text() string {
 	}
 	s.Fail()
 	return ""
-}
-
-// isPlain tells whether s, without quotes, stands in a JSON string as it is.
-func isPlain(s string) bool {
-	for i := PlainPrefix(s); i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c > 0x7f || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // Whole takes a whole number, not below zero, of at most 15 digits, which a float64 holds exactly.

@@ -24,3 +24,13 @@ func PlainPrefix(s string) int {
 	}
 	return i
 }
+
+// IsPlain tells whether s stands in a JSON string as it is: ASCII without control characters, quotes and backslashes.
+func IsPlain(s string) bool {
+	for i := PlainPrefix(s); i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c > 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

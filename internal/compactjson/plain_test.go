@@ -8,14 +8,17 @@ import (
 	"testing"
 )
 
-// TestPlainPrefix puts every byte at every place of a word, behind a plain word and before one.
-func TestPlainPrefix(t *testing.T) {
+// TestPlain puts every byte at every place of a word, behind a plain word and before one.
+func TestPlain(t *testing.T) {
 	for c := range 256 {
 		plain := c >= 0x20 && c < 0x80 && c != '"' && c != '\\'
 		for at := range 8 {
 			word := []byte("ABCDEFGH")
 			word[at] = byte(c)
 			s := "12345678" + string(word) + "12345678"
+			if IsPlain(s) != plain || IsPlain(string(word[at:])) != plain {
+				t.Errorf("IsPlain(%q) is not %t", s, plain)
+			}
 			got, want := PlainPrefix(s), 8
 			if plain {
 				want = 24

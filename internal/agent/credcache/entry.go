@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"podid/internal/agent/eksauthclient"
+	"podid/internal/compactjson"
 )
 
 // key is whom an entry or a call belongs to: a pod, or a token that is not proven to be any pod's.
@@ -108,11 +109,9 @@ func render(s *eksauthclient.Session) Answer {
 
 // appendString appends a JSON string.
 func appendString(b []byte, v string) []byte {
-	for i := range len(v) {
-		if c := v[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' { // never yet: keys and tokens are letters, digits and a few signs
-			quoted, _ := json.Marshal(v) // no string fails
-			return append(b, quoted...)
-		}
+	if !compactjson.IsPlain(v) { // never yet: keys and tokens are letters, digits and a few signs
+		quoted, _ := json.Marshal(v) // no string fails
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, v...)

@@ -141,7 +141,7 @@ func (a *assumed) AppendXML(x *awsquery.XML) {
 // CloudTrail shows of it: neither secret nor token.
 func answered(c *call.Call, a *sts.Assumed) *assumed {
 	user, roleARN := assumedRoleUser{a.Session.AssumedRoleID(), a.Session.ARN()}, a.Session.RoleARN()
-	c.Event.ResponseElements = &audit.Assumption{
+	c.Event.ResponseElements = audit.Assumption{
 		AssumedRoleUser: audit.AssumedRoleUser{ARN: user.Arn, AssumedRoleID: user.AssumedRoleID},
 		Credentials: audit.IssuedCredentials{
 			AccessKeyID: a.Credentials.AccessKeyID, Expiration: a.Credentials.Expires.UTC().Truncate(time.Second), SessionToken: audit.Hidden,
