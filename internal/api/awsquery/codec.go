@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/xml"
 	"net/http"
-	"strconv"
 	"time"
 
 	"podid/internal/api/call"
@@ -94,11 +93,5 @@ func (c codec) exception(op call.Operation, f *fault.Error) Exception {
 }
 
 func send(w http.ResponseWriter, requestID string, status int, body []byte) error {
-	h := w.Header()
-	// The names are canonical: Set would look at every letter. The values share an array.
-	v := [...]string{requestID, "text/xml", strconv.Itoa(len(body))}
-	h["X-Amzn-Requestid"], h["Content-Type"], h["Content-Length"] = v[0:1:1], v[1:2:2], v[2:3:3]
-	w.WriteHeader(status)
-	_, err := w.Write(body)
-	return err
+	return call.Send(w, requestID, status, "text/xml", body)
 }

@@ -134,12 +134,7 @@ func (c *Codec) Error(w http.ResponseWriter, requestID string, _ call.Operation,
 }
 
 func send(w http.ResponseWriter, requestID string, status int, body []byte) error {
-	h := w.Header()
-	v := [...]string{"application/json", strconv.Itoa(len(body)), requestID}
-	h["Content-Type"], h["Content-Length"], h["X-Amzn-Requestid"] = v[0:1:1], v[1:2:2], v[2:3:3]
-	w.WriteHeader(status)
-	_, err := w.Write(body)
-	return err
+	return call.Send(w, requestID, status, "application/json", body)
 }
 
 const hexDigits = "0123456789abcdef"
