@@ -64,9 +64,12 @@ func (p *pool) close() {
 type result struct {
 	requests  int
 	wall, cpu time.Duration
-	p50, p99  time.Duration
-	answer    int // bytes of the last body
+	took      []time.Duration // by each request, sorted
+	answer    int             // bytes of the last body
 }
+
+// percentile is the time that so many of a hundred requests stayed below; took is sorted.
+func percentile(took []time.Duration, of100 int) time.Duration { return took[len(took)*of100/100] }
 
 func (r result) cpuPerRequest() time.Duration { return r.cpu / time.Duration(r.requests) }
 
@@ -108,8 +111,7 @@ func (p *pool) drive(ctx context.Context, target *process, base string, requests
 	}
 	slices.Sort(took)
 	return result{
-		requests: len(requests), wall: wall, cpu: after - before,
-		p50: took[len(took)/2], p99: took[len(took)*99/100], answer: slices.Max(sizes),
+		requests: len(requests), wall: wall, cpu: after - before, took: took, answer: slices.Max(sizes),
 	}, nil
 }
 

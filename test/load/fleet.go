@@ -60,7 +60,7 @@ func measureFleet(ctx context.Context, o options, stdout, note io.Writer) (err e
 	name := fmt.Sprintf("%d pods in %s over %d nodes: ", o.fleetPods, o.fleetTime, o.nodes)
 	b.row(len(failed) > 0, name+"first requests that failed", "0", "%d", len(failed))
 	if len(took) > 0 {
-		p99 := took[len(took)*99/100]
+		p99 := percentile(took, 99)
 		b.row(p99 > 50*time.Millisecond, name+"p99", "50 ms", "%.1f ms", p99.Seconds()*1000)
 		b.row(false, name+"p50, slowest", "", "%.1f ms, %.1f ms", took[len(took)/2].Seconds()*1000, took[len(took)-1].Seconds()*1000)
 	}

@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// TestMain is the floor when the measurement runs this program again.
+// TestMain is the floor or the attack when the measurement runs this program again.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == floorCommand {
+	if len(os.Args) > 1 && (os.Args[1] == floorCommand || os.Args[1] == attackCommand) {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		if err := floor(ctx, os.Args[2:], os.Stdout); err != nil {
+		if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -69,6 +69,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == floorCommand {
 		return floor(ctx, args[1:], stdout)
 	}
+	if len(args) > 0 && args[0] == attackCommand {
+		return attackUntilEOF(ctx, args[1:], os.Stdin, stdout)
+	}
 	fs := flag.NewFlagSet("load", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	var o options

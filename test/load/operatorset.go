@@ -281,7 +281,7 @@ func (b *operatorBench) honoured(ctx context.Context, w *world, base string) err
 		took[i] = time.Since(begin)
 	}
 	slices.Sort(took)
-	p50, p99 := took[samples/2], took[samples*99/100]
+	p50, p99 := percentile(took, 50), percentile(took, 99)
 	b.row(p99 > maxHonoured, "acknowledged to honoured, p50 and p99", fmt.Sprintf("p99 %d ms", maxHonoured.Milliseconds()), "%.1f ms, %.1f ms", millis(p50), millis(p99))
 	b.row(again > 0, fmt.Sprintf("reviews too early, of %d", samples), "0", "%d", again)
 	return nil

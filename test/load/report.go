@@ -107,7 +107,7 @@ func (p *pair) comparison() comparison {
 	return comparison{
 		Name: p.name, Protocol: string(p.proto), CPU: micro(got.cpuPerRequest()), FloorCPU: micro(base.cpuPerRequest()),
 		Ratio: p.ratio(), Bound: p.bound(), PerSecond: float64(got.requests) / got.wall.Seconds(),
-		PerCore: perCore(got), P50: got.p50.Microseconds(), P99: got.p99.Microseconds(), AnswerLength: got.answer,
+		PerCore: perCore(got), P50: percentile(got.took, 50).Microseconds(), P99: percentile(got.took, 99).Microseconds(), AnswerLength: got.answer,
 	}
 }
 
