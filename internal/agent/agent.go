@@ -113,10 +113,14 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	var long *offences
+	if cfg.RequestRate > 0 {
+		long = newOffences(longRate, longBurst)
+	}
 	a.handler = newCredentialsHandler(&cfg, cache, verifier, m)
 	a.handler.witness = witness
 	a.probe = newProbe(a.Addrs, witness, m.upstreamDown)
-	a.conns = newConnections(maxConnections, maxSourceConnections)
+	a.conns = newConnections(maxConnections, maxSourceConnections, long, cfg.Now, m.closed)
 	a.addDoors()
 	if cfg.StateDir != "" {
 		// Refused, and no reason not to serve: what is lost is the cache at a restart.

@@ -102,7 +102,7 @@ type Config struct {
 	Retention, RenewFloor time.Duration
 	RefreshQPS            int
 	// RequestRate per second and RequestBurst bound the requests of one pod, over all addresses together; above them the
-	// answer is 429 with Retry-After. A negative rate switches this and the limit of refused tokens off.
+	// answer is 429 with Retry-After. A negative rate switches this and the limits of refused tokens and of long requests off.
 	RequestRate, RequestBurst int
 
 	Log *slog.Logger

@@ -4,9 +4,12 @@
 package agent
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Bounds of open connections on all credentials addresses together: what one
@@ -15,19 +18,35 @@ import (
 const (
 	maxConnections       = 4096
 	maxSourceConnections = 1024
+	// longRequest is far beyond any projected token, in bytes since the last answer. Longer requests are read to
+	// maxHeaderBytes, so that their senders are told what is wrong, but not again and again.
+	longRequest = 16 << 10
 )
+
+// Why a connection is closed without an answer of the agent's own: labels of a metric.
+const (
+	closedAll    = "all"
+	closedSource = "source"
+	closedLong   = "long-requests"
+)
+
+// errLongAgain ends a request halfway; net/http answers 400 and closes.
+var errLongAgain = errors.New("too many long requests from this address")
 
 // connections counts the open connections of each source address.
 type connections struct {
 	total, perSource int
+	long             *offences
+	now              func() time.Time
+	closed           func(reason string)
 
 	mu     sync.Mutex
 	open   int
 	source map[netip.Addr]int
 }
 
-func newConnections(total, perSource int) *connections {
-	return &connections{total: total, perSource: perSource, source: map[netip.Addr]int{}}
+func newConnections(total, perSource int, long *offences, now func() time.Time, closed func(reason string)) *connections {
+	return &connections{total: total, perSource: perSource, long: long, now: now, closed: closed, source: map[netip.Addr]int{}}
 }
 
 // limit returns l with the bounds; connections beyond them are closed unread.
@@ -36,11 +55,27 @@ func (c *connections) limit(l net.Listener) net.Listener { return &limitedListen
 func (c *connections) take(from netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open >= c.total || c.source[from] >= c.perSource {
+	if c.open >= c.total {
+		c.closed(closedAll)
+		return false
+	}
+	if c.source[from] >= c.perSource {
+		c.closed(closedSource)
 		return false
 	}
 	c.open++
 	c.source[from]++
+	return true
+}
+
+// takeLong is false for a source that sends long requests too often.
+func (c *connections) takeLong(from netip.Addr) bool {
+	now := c.now()
+	if _, ok := c.long.mayTry(from, now); !ok {
+		c.closed(closedLong)
+		return false
+	}
+	c.long.add(from, now)
 	return true
 }
 
@@ -93,6 +128,22 @@ type countedConn struct {
 	conns *connections
 	from  netip.Addr
 	once  sync.Once
+	asked atomic.Int64 // bytes read since the last answer; net/http reads ahead while a handler writes
+}
+
+// Read implements net.Conn.
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if asked := c.asked.Add(int64(n)); asked > longRequest && asked-int64(n) <= longRequest && !c.conns.takeLong(c.from) {
+		return 0, errLongAgain
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.asked.Store(0)
+	return c.Conn.Write(p)
 }
 
 // Close implements net.Conn.

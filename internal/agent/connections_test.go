@@ -7,14 +7,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
 
 func TestConnectionsOfOneSource(t *testing.T) {
 	pod, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	c := newConnections(4, 2)
+	closed := map[string]int{}
+	c := newConnections(4, 2, nil, time.Now, func(reason string) { closed[reason]++ })
 	for i, step := range []struct {
 		from netip.Addr
 		take bool // else give
@@ -37,6 +40,9 @@ func TestConnectionsOfOneSource(t *testing.T) {
 			t.Errorf("step %d: %v from %s, want %v", i, got, step.from, step.want)
 		}
 	}
+	if closed[closedSource] != 1 || closed[closedAll] != 1 || len(closed) != 2 {
+		t.Errorf("closed: %v; want one because of its source and one because of all", closed)
+	}
 	for range 2 {
 		c.give(pod)
 		c.give(other)
@@ -51,7 +57,7 @@ func TestConnectionsBeyondTheBoundAreClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newConnections(10, 1).limit(inner)
+	l := newConnections(10, 1, nil, time.Now, func(string) {}).limit(inner)
 	defer l.Close() //nolint:errcheck // a test
 	accepted := make(chan net.Conn)
 	go func() {
@@ -90,5 +96,64 @@ func TestConnectionsBeyondTheBoundAreClosed(t *testing.T) {
 	_ = l.Close()
 	for range accepted {
 		t.Error("accepted after the end")
+	}
+}
+
+// TestLongRequests: a few are read and answered as AWS' agent answers them, more of one source are not; what is of a token's
+// length is heard all the while, also after long ones on the same connection.
+func TestLongRequests(t *testing.T) {
+	cfg := testConfig(t, newStubAuth(t), io.Discard)
+	at := time.Now()
+	cfg.Now = func() time.Time { return at }
+	a := startAgent(t, cfg)
+	long := strings.Repeat("x", 100<<10)
+	for range longBurst {
+		if status, body := ask(t, a.Addrs()[0], long); status != http.StatusBadRequest || !strings.Contains(body, codeInvalid) {
+			t.Errorf("%d %q", status, body)
+		}
+	}
+	for range 3 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.Addrs()[0]+CredentialsPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", long)
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			continue // reset, for what was not read
+		}
+		if _ = resp.Body.Close(); resp.StatusCode != http.StatusBadRequest || resp.Header.Get("Content-Type") == "application/json" {
+			t.Errorf("one more: %s with %s", resp.Status, resp.Header)
+		}
+	}
+	if got := metric(t, a, `podid_agent_closed_connections_total{reason="`+closedLong+`"}`); got != "3" {
+		t.Errorf("%s are counted as closed, want 3", got)
+	}
+	if status, body := ask(t, a.Addrs()[0], jwt(nil)); status != http.StatusOK {
+		t.Errorf("an ordinary request from that address: %d %s", status, body)
+	}
+}
+
+// TestBytesSinceTheAnswer: many short requests on one connection are not one long one.
+func TestBytesSinceTheAnswer(t *testing.T) {
+	conns := newConnections(1, 1, newOffences(longRate, 0), time.Now, func(string) {}) // which bears none
+	client, server := net.Pipe()
+	defer client.Close() //nolint:errcheck // a test
+	c := &countedConn{Conn: server, conns: conns}
+	go func() {
+		_, _ = io.Copy(io.Discard, client)
+	}()
+	for range 3 {
+		go func() { _, _ = client.Write(make([]byte, longRequest)) }()
+		if _, err := io.ReadFull(c, make([]byte, longRequest)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte("answer")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() { _, _ = client.Write(make([]byte, longRequest+1)) }()
+	if _, err := io.ReadFull(c, make([]byte, longRequest+1)); !errors.Is(err, errLongAgain) {
+		t.Errorf("a longer one: %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func newCredentialsHandler(cfg *Config, cache *credcache.Cache, verifier Verifie
 		goodbye:  []string{"close"},
 	}
 	if cfg.RequestRate > 0 {
-		h.offences = newOffences()
+		h.offences = newOffences(badTokenRate, badTokenBurst)
 	}
 	for _, address := range cfg.BindAddresses {
 		if host, _, err := net.SplitHostPort(address); err == nil {

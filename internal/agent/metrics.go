@@ -33,6 +33,7 @@ type metrics struct {
 	genuine   prometheus.Counter
 	down      atomic.Bool // EKS Auth gave no answer, or a failure of its own, the last time
 	attempts  *prometheus.HistogramVec
+	unheard   *prometheus.CounterVec
 	addresses prometheus.Gauge
 	answering *prometheus.GaugeVec
 	following *prometheus.GaugeVec
@@ -66,6 +67,10 @@ func newMetrics(version string) *metrics {
 			Help:    "Time of one try of a call to EKS Auth by HTTP status; 0 is a try without an answer.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}, []string{"code"}),
+		unheard: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "podid_agent_closed_connections_total",
+			Help: "Connections closed before a request was heard out: too many are open (all), too many of one address (source), or the address sent too many long requests (long-requests).",
+		}, []string{"reason"}),
 		addresses: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "podid_agent_bound_addresses",
 			Help: "Addresses that serve credentials.",
@@ -103,7 +108,7 @@ func (m *metrics) register(r prometheus.Registerer, stats func() credcache.Stats
 		return 1
 	})
 	for _, c := range []prometheus.Collector{
-		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.addresses, m.answering, m.following, m.build, up, newCacheCollector(stats),
+		m.responses, m.states, m.errors, m.refreshes, m.tokens, m.attempts, m.unheard, m.addresses, m.answering, m.following, m.build, up, newCacheCollector(stats),
 	} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
@@ -111,6 +116,9 @@ func (m *metrics) register(r prometheus.Registerer, stats func() credcache.Stats
 	}
 	return nil
 }
+
+// closed counts a connection that was closed before a request was heard out.
+func (m *metrics) closed(reason string) { m.unheard.WithLabelValues(reason).Inc() }
 
 // upstreamDown tells whether the last try at EKS Auth brought no answer, or an error of its own.
 func (m *metrics) upstreamDown() bool { return m.down.Load() }

@@ -195,15 +195,15 @@ func TestSlowUpstreamFailsInTime(t *testing.T) {
 func TestOffences(t *testing.T) {
 	from := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
 	now := time.Now()
-	o := newOffences()
-	for range offenceBurst {
+	o := newOffences(badTokenRate, badTokenBurst)
+	for range badTokenBurst {
 		if _, ok := o.mayTry(from(1), now); !ok {
 			t.Fatal("refused within the burst")
 		}
 		o.add(from(1), now)
 	}
 	wait, ok := o.mayTry(from(1), now)
-	if ok || wait != time.Second/offenceRate {
+	if ok || wait != time.Second/badTokenRate {
 		t.Errorf("%v, %s: want a refusal for one offence's time", ok, wait)
 	}
 	if _, ok := o.mayTry(from(2), now); !ok {
@@ -243,7 +243,7 @@ func TestManyBadTokens(t *testing.T) {
 	good := api.token("p", "node-1", 1)
 	ask(t, a.Addrs()[0], good)
 	h := a.handler
-	for range offenceBurst {
+	for range badTokenBurst {
 		h.offences.add(netip.MustParseAddr("127.0.0.1"), at)
 	}
 	if status, body := ask(t, a.Addrs()[0], "x.y.z"); status != 429 || !strings.Contains(body, "ThrottlingException") {
