@@ -10,10 +10,11 @@ func PlainPrefix(s string) int {
 		ones  = 0x0101010101010101
 		highs = 0x80 * ones
 	)
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+	rest := s
+	for len(rest) >= 8 {
+		c := rest[:8] // of which the compiler knows the length
+		w := uint64(c[0]) | uint64(c[1])<<8 | uint64(c[2])<<16 | uint64(c[3])<<24 |
+			uint64(c[4])<<32 | uint64(c[5])<<40 | uint64(c[6])<<48 | uint64(c[7])<<56
 		// A byte's top bit is set in each term where it is below 0x20, a quote,
 		// a backslash, or not ASCII. A borrow can mark a plain byte too, never
 		// the other way round.
@@ -21,8 +22,9 @@ func PlainPrefix(s string) int {
 		if ((w-0x20*ones)|(quote-ones)|(slash-ones)|w)&highs != 0 {
 			break
 		}
+		rest = rest[8:]
 	}
-	return i
+	return len(s) - len(rest)
 }
 
 // IsPlain tells whether s stands in a JSON string as it is: ASCII without control characters, quotes and backslashes.

@@ -170,6 +170,9 @@ func headerValues(h http.Header, name string) []string {
 
 func appendFolded(dst []byte, value string) []byte {
 	value = strings.Trim(value, " \t")
+	if !strings.Contains(value, "  ") {
+		return append(dst, value...)
+	}
 	for i := range len(value) {
 		if value[i] == ' ' && value[i-1] == ' ' {
 			continue

@@ -89,7 +89,7 @@ func appendText(b []byte, s string) []byte {
 }
 
 func appendTime(b []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(b, "2006-01-02T15:04:05Z")
+	return t.UTC().AppendFormat(b, time.RFC3339) // which the time package has a short way for
 }
 
 // appended is [codec.Result] for an Appender.
