@@ -245,8 +245,8 @@ func checkBooks(t *testing.T, c *Cache) {
 		if e.weak {
 			weakBytes += e.size
 		}
-		if e.key != k || e.queue == nil || e.queue.entries[e.index] != e || e.weak == e.granted() {
-			t.Fatalf("entry %v: queue %v, weak %v, granted %v", k.pod, e.queue != nil, e.weak, e.granted())
+		if e.key != k || !seated(e, e.turn) || e.weak == e.granted() || e.weak == seated(e, e.ending) {
+			t.Fatalf("entry %v: turn %v, ending %v, weak %v, granted %v", k.pod, seated(e, e.turn), seated(e, e.ending), e.weak, e.granted())
 		}
 		for _, token := range e.known {
 			known++
@@ -255,9 +255,16 @@ func checkBooks(t *testing.T, c *Cache) {
 			}
 		}
 	}
+	for i, e := range c.ends.entries {
+		if i > 0 && endsFirst(e, c.ends.entries[(i-1)/2]) {
+			t.Fatalf("entry %v ends before the one above it", e.key.pod)
+		}
+	}
 	if bytes != c.bytes || weakBytes != c.weakBytes || known != len(c.known) || c.live.Len()+c.weak.Len() != len(c.entries) ||
-		c.due.Len()+c.ready.Len() != len(c.entries) || c.live.Len() > c.cfg.MaxEntries || c.bytes > c.cfg.MaxBytes {
+		c.due.Len()+c.ready.Len() != len(c.entries) || c.ends.Len() != c.live.Len() || c.live.Len() > c.cfg.MaxEntries || c.bytes > c.cfg.MaxBytes {
 		t.Fatalf("bytes %d of %d, %d of %d; tokens %d of %d; lists %d+%d, schedules %d+%d of %d", c.bytes, bytes, c.weakBytes, weakBytes,
 			len(c.known), known, c.live.Len(), c.weak.Len(), c.due.Len(), c.ready.Len(), len(c.entries))
 	}
 }
+
+func seated(e *entry, at seat) bool { return at.in != nil && at.in.entries[at.index] == e }

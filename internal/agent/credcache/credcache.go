@@ -171,8 +171,8 @@ func New(cfg Config) (*Cache, error) {
 		end:     end,
 		flights: make(map[key]*flight),
 		table:   newTable(maphash.MakeSeed()),
-		due:     schedule{before: func(a, b *entry) bool { return a.at.Before(b.at) }},
-		ready:   schedule{before: moreUrgent},
+		due:     schedule{before: func(a, b *entry) bool { return a.at.Before(b.at) }, seat: turn},
+		ready:   schedule{before: moreUrgent, seat: turn},
 		wake:    make(chan struct{}, 1),
 	}, nil
 }

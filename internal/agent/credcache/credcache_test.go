@@ -403,3 +403,30 @@ func BenchmarkLookup(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFull is a fetch for a new pod where as many as may be are kept, without the call upstream.
+func BenchmarkFull(b *testing.B) {
+	c, err := New(Config{
+		Exchanger: &fakeAuth{life: time.Hour}, MaxEntries: 2000, Retention: DefaultRetention, RefreshQPS: DefaultRefreshQPS,
+		Log: slog.New(slog.DiscardHandler), Observer: &counter{},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	end := time.Now().Add(time.Hour)
+	n := 0
+	fetch := func() {
+		n++
+		raw := fmt.Sprint(n)
+		if _, err := c.Get(b.Context(), token(raw, proven, of(raw), until(end))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range 2000 {
+		fetch()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		fetch()
+	}
+}

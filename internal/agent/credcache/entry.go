@@ -52,8 +52,8 @@ type entry struct {
 	urgent  bool      // the association has changed: this one is renewed before those whose time has come
 	renewAt time.Time // when the renewal is due, whether or not there is a token for it
 	at      time.Time // when the entry is next looked at: renewed, or dropped when its time is over
-	queue   *schedule // nil, or the one that it is in, at index
-	index   int
+	turn    seat      // in Cache.due or Cache.ready
+	ending  seat      // in table.ends
 }
 
 func (e *entry) granted() bool { return !e.expires.IsZero() }

@@ -172,7 +172,7 @@ func (c *Cache) makeRoom(now time.Time) {
 // drop removes the entry. Callers hold mu.
 func (c *Cache) drop(e *entry) {
 	c.remove(e)
-	e.unschedule()
+	e.turn.leave()
 }
 
 // logOutcome writes one line per upstream call; hits write none. The cause of an unreachable upstream names the

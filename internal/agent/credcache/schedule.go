@@ -5,11 +5,22 @@ package credcache
 
 import "container/heap"
 
-// schedule is a heap of entries. An entry is in one schedule at most.
+// schedule is a heap of entries.
 type schedule struct {
 	entries []*entry
 	before  func(a, b *entry) bool
+	seat    func(*entry) *seat // of the entry in a schedule of this kind
 }
+
+// seat is where an entry is in the one schedule of a kind that it is in, if it is.
+type seat struct {
+	in    *schedule
+	index int
+}
+
+// turn and ending are the two kinds of schedule: when an entry is looked at, and when its token ends.
+func turn(e *entry) *seat   { return &e.turn }
+func ending(e *entry) *seat { return &e.ending }
 
 // moreUrgent is the order of renewals: what the control plane said has changed, then what ends first.
 func moreUrgent(a, b *entry) bool {
@@ -17,6 +28,14 @@ func moreUrgent(a, b *entry) bool {
 		return a.urgent
 	}
 	return a.end().Before(b.end())
+}
+
+// endsFirst is the order in which pods' youngest tokens end; a zero time is never.
+func endsFirst(a, b *entry) bool {
+	if a.token.Expiry.IsZero() || b.token.Expiry.IsZero() {
+		return !a.token.Expiry.IsZero()
+	}
+	return a.token.Expiry.Before(b.token.Expiry)
 }
 
 // Len implements heap.Interface.
@@ -28,13 +47,13 @@ func (s *schedule) Less(i, j int) bool { return s.before(s.entries[i], s.entries
 // Swap implements heap.Interface.
 func (s *schedule) Swap(i, j int) {
 	s.entries[i], s.entries[j] = s.entries[j], s.entries[i]
-	s.entries[i].index, s.entries[j].index = i, j
+	s.seat(s.entries[i]).index, s.seat(s.entries[j]).index = i, j
 }
 
 // Push implements heap.Interface.
 func (s *schedule) Push(x any) {
 	e := x.(*entry)
-	e.queue, e.index = s, len(s.entries)
+	*s.seat(e) = seat{s, len(s.entries)}
 	s.entries = append(s.entries, e)
 }
 
@@ -44,7 +63,7 @@ func (s *schedule) Pop() any {
 	e := s.entries[last]
 	s.entries[last] = nil
 	s.entries = s.entries[:last]
-	e.queue = nil
+	*s.seat(e) = seat{}
 	return e
 }
 
@@ -57,16 +76,18 @@ func (s *schedule) head() *entry {
 
 // put moves the entry here, or to its new place here.
 func (s *schedule) put(e *entry) {
-	if e.queue == s {
-		heap.Fix(s, e.index)
+	place := s.seat(e)
+	if place.in == s {
+		heap.Fix(s, place.index)
 		return
 	}
-	e.unschedule()
+	place.leave()
 	heap.Push(s, e)
 }
 
-func (e *entry) unschedule() {
-	if e.queue != nil {
-		heap.Remove(e.queue, e.index)
+// leave takes the entry out of the schedule that it is in.
+func (p *seat) leave() {
+	if p.in != nil {
+		heap.Remove(p.in, p.index)
 	}
 }

@@ -37,13 +37,18 @@ type table struct {
 	// look-up tells nothing about a token whose signature one does not have.
 	known map[uint64]*knownToken
 	// live holds the entries with credentials and weak the others, the most recently asked for in front.
-	live, weak       *list.List
+	live, weak *list.List
+	// ends holds those in live by the end of their tokens.
+	ends             schedule
 	bytes, weakBytes int64 // weakBytes is part of bytes
 	generation       uint64
 }
 
 func newTable(seed maphash.Seed) table {
-	return table{seed: seed, entries: make(map[key]*entry), known: make(map[uint64]*knownToken), live: list.New(), weak: list.New()}
+	return table{
+		seed: seed, entries: make(map[key]*entry), known: make(map[uint64]*knownToken), live: list.New(), weak: list.New(),
+		ends: schedule{before: endsFirst, seat: ending},
+	}
 }
 
 // hashed is how much of a token is hashed: the end of its signature, in which two tokens of one key differ as a whole. A
@@ -90,7 +95,7 @@ func (t *table) add(k key) *entry {
 	return e
 }
 
-// count brings the entry's list and size up to date.
+// count brings the entry's lists and size up to date.
 func (t *table) count(e *entry) {
 	t.generation++
 	t.bytes -= e.size
@@ -101,6 +106,11 @@ func (t *table) count(e *entry) {
 		t.listOf(e).Remove(e.place)
 		e.weak = weak
 		e.place = t.listOf(e).PushFront(e)
+	}
+	if e.weak {
+		e.ending.leave()
+	} else {
+		t.ends.put(e)
 	}
 	e.size = entryBytes + int64(len(e.answer.Body))
 	for _, k := range e.known {
@@ -170,6 +180,7 @@ func (t *table) remove(e *entry) {
 	}
 	delete(t.entries, e.key)
 	t.listOf(e).Remove(e.place)
+	e.ending.leave()
 	t.bytes -= e.size
 	if e.weak {
 		t.weakBytes -= e.size
@@ -190,10 +201,8 @@ func (t *table) victim(maxEntries int, maxBytes int64, now time.Time) *entry {
 // leastAlive is an entry whose pod shows no sign of life, since none of its tokens is valid any more; else the one that
 // was not asked for the longest.
 func (t *table) leastAlive(now time.Time) *entry {
-	for p := t.live.Back(); p != nil; p = p.Prev() {
-		if e := p.Value.(*entry); !e.token.within(now) {
-			return e
-		}
+	if e := t.ends.head(); e != nil && !e.token.within(now) {
+		return e
 	}
 	return t.live.Back().Value.(*entry)
 }
