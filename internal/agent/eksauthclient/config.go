@@ -45,24 +45,35 @@ func loopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// NewHTTPClient returns a client made for this call: keep-alive, HTTP/1.1 and 2, TLS 1.2 or newer, no redirects, a short
-// dial, and enough idle connections that a burst of pods does not pay a handshake each. Nil roots mean the system's.
-func NewHTTPClient(roots *x509.CertPool) *http.Client {
-	dialer := &net.Dialer{Timeout: 500 * time.Millisecond, KeepAlive: 30 * time.Second}
-	return &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-			TLSHandshakeTimeout:   3 * time.Second, // the try's own time-out comes first where there are several endpoints
-			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          64,
-			MaxIdleConnsPerHost:   64,
-			IdleConnTimeout:       90 * time.Second,
-			ResponseHeaderTimeout: 30 * time.Second,
-		},
+// HTTPClient sends requests as they are. An [http.Client] around the transport would look for cookies, and copy each
+// request's headers for redirects that none of the agent's calls may follow.
+type HTTPClient struct{ *http.Transport }
+
+// Do implements [Doer]; an error names method and address, as those of http.Client do.
+func (c HTTPClient) Do(req *http.Request) (*http.Response, error) {
+	resp, err := c.RoundTrip(req)
+	if err != nil {
+		return nil, &url.Error{Op: req.Method, URL: req.URL.Redacted(), Err: err}
 	}
+	return resp, nil
+}
+
+// NewHTTPClient returns a client made for this call: keep-alive, HTTP/1.1 and 2, TLS 1.2 or newer, no redirects, a short
+// dial, and enough idle connections that a burst of pods does not pay a handshake each. How long an answer may take, each
+// request's context says. Nil roots mean the system's.
+func NewHTTPClient(roots *x509.CertPool) HTTPClient {
+	dialer := &net.Dialer{Timeout: 500 * time.Millisecond, KeepAlive: 30 * time.Second}
+	return HTTPClient{&http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout: 3 * time.Second, // the try's own time-out comes first where there are several endpoints
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true, // of answers of two kilobytes
+		MaxIdleConns:        64,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     90 * time.Second,
+	}}
 }
 
 func (c *Config) setDefaults(endpoints int) {

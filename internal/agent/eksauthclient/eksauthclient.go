@@ -13,19 +13,15 @@ package eksauthclient
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // SigningName is the service of the Signature Version 4 scope of EKS Auth.
@@ -47,7 +43,7 @@ const (
 // clusterName is the pattern of the EKS API model.
 var clusterName = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$`)
 
-// Doer sends one HTTP request. [http.Client] is one; it must not follow redirects (see [NewHTTPClient]).
+// Doer sends one HTTP request; it must not follow redirects. [HTTPClient] is one.
 type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
@@ -87,10 +83,9 @@ type Config struct {
 type Client struct {
 	cfg       Config
 	endpoints *Endpoints
-	urls      []string // of the call, at each endpoint
-	signer    *v4.Signer
-	json      []string // shared values of headers
-	agent     []string
+	calls     []*call    // one for each endpoint
+	agent     []string   // shared values of headers
+	attempts  [][]string // of each attempt
 }
 
 // New checks the configuration, reports every problem of it at once, and returns a client.
@@ -116,9 +111,16 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.Join(problems...)
 	}
 	cfg.setDefaults(len(endpoints.urls))
-	c := &Client{cfg: cfg, endpoints: endpoints, signer: v4.NewSigner(), json: []string{"application/json"}, agent: []string{cfg.UserAgent}}
+	c := &Client{cfg: cfg, endpoints: endpoints, agent: []string{cfg.UserAgent}}
 	for _, base := range endpoints.All() {
-		c.urls = append(c.urls, base.JoinPath("clusters", url.PathEscape(cfg.Cluster), "assume-role-for-pod-identity").String())
+		call, err := newCall(base.JoinPath("clusters", url.PathEscape(cfg.Cluster), "assume-role-for-pod-identity").String(), cfg.Region)
+		if err != nil {
+			return nil, err
+		}
+		c.calls = append(c.calls, call)
+	}
+	for attempt := range cfg.MaxAttempts {
+		c.attempts = append(c.attempts, []string{fmt.Sprintf("attempt=%d; max=%d", attempt+1, cfg.MaxAttempts)})
 	}
 	return c, nil
 }
@@ -161,7 +163,7 @@ func within(ctx context.Context, limit time.Duration) (context.Context, context.
 
 // worthAnother: the endpoint was not reached at all, or it failed and there is one that was not asked yet.
 func (c *Client) worthAnother(err error, attempt int) bool {
-	return notReached(err) || retryable(err) && attempt < len(c.urls)
+	return notReached(err) || retryable(err) && attempt < len(c.calls)
 }
 
 // try sends the request once.
@@ -175,11 +177,7 @@ func (c *Client) try(ctx context.Context, body []byte, attempt int) (*Session, e
 	defer cancel()
 	start := c.cfg.Now()
 	n, _ := c.endpoints.Pick(start)
-	req, err := c.sign(attemptCtx, creds, c.urls[n], body, attempt)
-	if err != nil {
-		return nil, err
-	}
-	status, answer, err := c.send(req)
+	status, answer, err := c.send(c.request(attemptCtx, creds, n, body, attempt))
 	if ctx.Err() == nil || err == nil { // a caller that stopped waiting says nothing about the endpoint
 		c.endpoints.Report(n, err == nil && status < 500, c.cfg.Now())
 	}
@@ -218,22 +216,14 @@ func (c *Client) send(req *http.Request) (int, answered, error) {
 	return resp.StatusCode, answered{resp, answer.Bytes()}, nil
 }
 
-// sign builds the request anew for each try: the credentials may have been renewed since, and the date has moved.
-func (c *Client) sign(ctx context.Context, creds aws.Credentials, address string, body []byte, attempt int) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("build request: %w", err)
-	}
-	req.Header["Content-Type"] = c.json
-	sum := sha256.Sum256(body)
-	if err := c.signer.SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), SigningName, c.cfg.Region, c.cfg.Now().UTC()); err != nil {
-		return nil, fmt.Errorf("sign request: %w", err)
-	}
+// request is made anew for each try: the credentials may have been renewed since, and the date has moved.
+func (c *Client) request(ctx context.Context, creds aws.Credentials, n int, body []byte, attempt int) *http.Request {
+	req := c.calls[n].sign(ctx, creds, body, c.cfg.Now())
 	// What changes nothing about the answer need not be signed.
-	req.Header["Accept"] = c.json
+	req.Header["Accept"] = contentType
 	req.Header["User-Agent"] = c.agent
-	req.Header["Amz-Sdk-Request"] = []string{"attempt=" + strconv.Itoa(attempt) + "; max=" + strconv.Itoa(c.cfg.MaxAttempts)}
-	return req, nil
+	req.Header["Amz-Sdk-Request"] = c.attempts[attempt-1]
+	return req
 }
 
 func (c *Client) observe(status int, start time.Time) {
