@@ -33,7 +33,8 @@ type Authorizer struct {
 	OrgID    string // aws:PrincipalOrgID and aws:ResourceOrgID; "" = no organisation
 
 	contexts    sync.Pool // of *policy.Context
-	permissions permissions
+	permissions store.Memo[permission, struct{}]
+	bounds      store.Memo[bound, Bounds]
 }
 
 // Bounds are the documents that bind a caller, and the caller as policies
@@ -71,8 +72,11 @@ func (a *Authorizer) Authorize(ctx context.Context, c iam.Caller, q iam.Query) e
 // Allowed is Authorize without the words: a question, not a demand.
 func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bool, error) {
 	v := a.Store.View()
-	if a.permissions.has(v, c, q) {
-		return true, nil
+	p, memorable := permissionOf(c, q)
+	if memorable {
+		if _, ok := a.permissions.Get(v, p); ok {
+			return true, nil
+		}
 	}
 	k, ok := a.contexts.Get().(*policy.Context)
 	if !ok {
@@ -87,8 +91,8 @@ func (a *Authorizer) Allowed(ctx context.Context, c iam.Caller, q iam.Query) (bo
 		return false, err
 	}
 	allowed := policy.Evaluate(in).Allowed
-	if allowed && k.Closed() {
-		a.permissions.remember(v, c, q)
+	if allowed && memorable && k.Closed() {
+		a.permissions.Put(v, p, struct{}{})
 	}
 	return allowed, nil
 }
@@ -177,6 +181,24 @@ func (a *Authorizer) input(ctx context.Context, r store.Reader, k *policy.Contex
 // caller's own record may be older. A document that cannot be read is an error,
 // not an absence: it might hold a denial.
 func (a *Authorizer) Bounds(r store.Reader, c iam.Caller) (Bounds, error) {
+	v, viewed := r.(*store.View)
+	who, memorable := boundOf(c)
+	if !viewed || !memorable {
+		return a.gather(r, c)
+	}
+	b, ok := a.bounds.Get(v, who)
+	if !ok {
+		var err error
+		if b, err = a.gather(v, c); err != nil {
+			return Bounds{}, err
+		}
+		a.bounds.Put(v, who, b)
+	}
+	b.Caller.AccessKeyID = c.AccessKeyID // which binds nobody
+	return b, nil
+}
+
+func (a *Authorizer) gather(r store.Reader, c iam.Caller) (Bounds, error) {
 	c, err := current(r, c)
 	if err != nil {
 		return Bounds{}, err

@@ -194,3 +194,59 @@ func BenchmarkAllowed(b *testing.B) {
 		})
 	}
 }
+
+// TestRememberedBounds: what binds a caller is gathered once for a view, is the caller's own, and is none of a transaction's.
+func TestRememberedBounds(t *testing.T) {
+	a, db := newAuthorizer(t)
+	c := asSession(t, db, principal{identity: allowAll})
+	documents := func(r store.Reader, c iam.Caller) (iam.Caller, string) {
+		t.Helper()
+		b, err := a.Bounds(r, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := ""
+		for _, n := range b.Identity {
+			names += n.Name + " "
+		}
+		return b.Caller, names
+	}
+	first, names := documents(db.View(), c)
+	other := c
+	other.AccessKeyID = "ASIAOTHER"
+	again, same := documents(db.View(), other)
+	if again.AccessKeyID != "ASIAOTHER" || again.Session != first.Session || same != names {
+		t.Errorf("%+v with %q; %+v with %q", first, names, again, same)
+	}
+	put(t, db, func(tx *store.Tx) {
+		_, before := documents(tx, c)
+		r := *role(principal{identity: allowAll})
+		r.Inline = append(r.Inline, iam.InlinePolicy{Name: "second", Document: denyEKS})
+		iam.Roles.Put(tx, scope, "app", &r)
+		if _, after := documents(tx, c); before == after {
+			t.Errorf("in a transaction %q stays", after)
+		}
+	})
+	if _, now := documents(db.View(), c); now == names {
+		t.Errorf("%q stays", now)
+	}
+}
+
+// TestRememberedUser: a user who was deleted and made again is another one, though his name and ARN are the same.
+func TestRememberedUser(t *testing.T) {
+	a, db := newAuthorizer(t)
+	user := func(id string) iam.Caller {
+		u := &iam.User{ID: id, Partition: "aws", Account: scope.Account, Path: "/", Name: "jane"}
+		put(t, db, func(tx *store.Tx) { iam.Users.Put(tx, scope, "jane", u) })
+		return iam.Caller{Kind: iam.CallerUser, Partition: "aws", Account: scope.Account, ARN: u.ARN(), UserID: u.ID, User: u}
+	}
+	old, now := user("AIDA1"), user("AIDA2")
+	for range 2 {
+		if _, err := a.Bounds(db.View(), now); err != nil {
+			t.Error(err)
+		}
+		if b, err := a.Bounds(db.View(), old); err == nil {
+			t.Errorf("the old one counts as %s", b.Caller.User.ID)
+		}
+	}
+}

@@ -70,6 +70,7 @@ func busy(b *testing.B) (*controlplanetest.ControlPlane, []*traffic) {
 	cl.Associate("s3-app-sa", cp.Role("app", cl.PodTrust(), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"), nil)
 	plain := cp.Role("plain", controlplanetest.Document(map[string]any{
 		"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": map[string]any{"AWS": controlplanetest.Account},
+		"Condition": map[string]any{"StringLike": map[string]any{"sts:RoleSessionName": "bench-*"}},
 	}))
 	reader := cp.User("reader", controlplanetest.Document(map[string]any{"Effect": "Allow", "Action": "iam:Get*", "Resource": "*"}))
 	exchange := &traffic{status: http.StatusOK, name: "exchange", service: "eks-auth", path: "/clusters/my-cluster/assume-role-for-pod-identity", content: "application/json", who: node}

@@ -199,6 +199,97 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// TestAgain: what was allowed a moment ago is decided anew after everything that may take it away, and for every request
+// that differs in more than its name.
+func TestAgain(t *testing.T) {
+	const assume, tag = `"sts:AssumeRole"`, `"sts:AssumeRole","sts:TagSession"`
+	const denial = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"sts:*","Resource":"*","Condition":{"StringEquals":{"sts:RoleSessionName":"bad"}}}]}`
+	for _, c := range []struct {
+		name, trust, identity string
+		change                func(w *roomstest.World, role *iam.Role) // of records, between the two
+		again                 func(in *sts.AssumeRoleInput)
+		want                  bool
+	}{
+		{name: "the same", trust: trust(assume, ""), want: true},
+		{name: "another name", trust: trust(assume, ""), again: func(in *sts.AssumeRoleInput) { in.SessionName = "other" }, want: true},
+		{name: "tags", trust: trust(assume, ""), again: func(in *sts.AssumeRoleInput) { in.Tags = numbered(1) }},
+		{name: "tags that the trust policy allows", trust: trust(tag, ""), again: func(in *sts.AssumeRoleInput) { in.Tags = numbered(1) }, want: true},
+		{name: "a source identity", trust: trust(assume, ""), again: func(in *sts.AssumeRoleInput) { in.SourceIdentity = "jane" }},
+		{name: "a name that the trust policy minds", trust: trust(assume, `{"StringEquals":{"sts:RoleSessionName":"s1"}}`), again: func(in *sts.AssumeRoleInput) { in.SessionName = "other" }},
+		{name: "a name that the caller's policy minds", trust: trust(assume, ""), identity: denial, again: func(in *sts.AssumeRoleInput) { in.SessionName = "bad" }},
+		{name: "another external id", trust: trust(assume, `{"StringNotEquals":{"sts:ExternalId":"x1"}}`), again: func(in *sts.AssumeRoleInput) { in.ExternalID = "x1" }},
+		{name: "the trust policy has changed", trust: trust(assume, ""), change: func(w *roomstest.World, role *iam.Role) {
+			w.Role(role.Name, strings.ReplaceAll(role.Trust, roomstest.Account, "444455556666"), "", nil)
+		}},
+		{name: "the caller's policy has changed", trust: trust(assume, ""), change: func(w *roomstest.World, _ *iam.Role) {
+			w.User("jane", "")
+			w.Role("jane", trustAccount, "", nil)
+		}},
+		{name: "the caller is gone", trust: trust(assume, ""), change: func(w *roomstest.World, _ *iam.Role) {
+			w.Update(func(tx *store.Tx) {
+				iam.Users.Delete(tx, store.Scope{Account: roomstest.Account, Region: store.Global}, "jane")
+			})
+			w.DeleteRole("jane")
+		}},
+		{name: "the role is gone", trust: trust(assume, ""), change: func(w *roomstest.World, role *iam.Role) { w.DeleteRole(role.Name) }},
+		{name: "something else has changed", trust: trust(assume, ""), change: func(w *roomstest.World, _ *iam.Role) { w.User("john", "") }, want: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.identity == "" {
+				c.identity = roomstest.AllowAll
+			}
+			for _, caller := range []func(w *roomstest.World) iam.Caller{
+				func(w *roomstest.World) iam.Caller { return w.User("jane", c.identity) },
+				func(w *roomstest.World) iam.Caller {
+					return w.Session(w.Role("jane", trustAccount, c.identity, nil), nil)
+				},
+			} {
+				w := roomstest.New(t)
+				role, caller := w.Role("app", c.trust, "", nil), caller(w)
+				in := input(role)
+				for range 2 {
+					if _, err := w.STS.AssumeRole(bg, caller, in); err != nil {
+						t.Fatalf("%s: %v", caller.ARN, err)
+					}
+				}
+				if c.change != nil {
+					c.change(w, role)
+				}
+				if c.again != nil {
+					c.again(&in)
+				}
+				for range 2 {
+					if _, err := w.STS.AssumeRole(bg, caller, in); (err == nil) != c.want {
+						t.Errorf("%s: %v, want allowed %v", caller.ARN, err, c.want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestAgainOfAnother: one caller's permission is not another's, and one role's is not another role's.
+func TestAgainOfAnother(t *testing.T) {
+	w := roomstest.New(t)
+	app, other := w.Role("app", trustAccount, "", nil), w.Role("other", trust(`"sts:AssumeRole"`, `{"Bool":{"aws:SecureTransport":"never"}}`), "", nil)
+	first := w.Role("first", trustAccount, roomstest.AllowAll, nil)
+	jane, john := w.User("jane", roomstest.AllowAll), w.User("john", "")
+	free, bound := w.Session(first, nil), w.Session(first, func(s *session.Session) {
+		s.Policy = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`
+	})
+	for range 3 {
+		for _, c := range []struct {
+			caller iam.Caller
+			role   *iam.Role
+			want   bool
+		}{{jane, app, true}, {john, app, false}, {jane, other, false}, {free, app, true}, {bound, app, false}} {
+			if _, err := w.STS.AssumeRole(bg, c.caller, input(c.role)); (err == nil) != c.want {
+				t.Errorf("%s, role %s: %v, want allowed %v", c.caller.ARN, c.role.Name, err, c.want)
+			}
+		}
+	}
+}
+
 // A broken trust policy is an error, never an allowance.
 func TestBrokenTrust(t *testing.T) {
 	w := roomstest.New(t)
