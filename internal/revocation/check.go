@@ -63,7 +63,7 @@ func (c *Checker) Check(s *session.Session) error {
 		return nil
 	}
 	return fault.New(fault.ExpiredCredentials, "The security token included in the request is expired").WithReason("session-revoked").
-		WithDetail(map[string]string{"revoked": string(e.Kind), "subject": e.Subject, "notBefore": e.NotBefore.Format(time.RFC3339Nano)})
+		WithDetail(map[string]string{"revoked": string(e.Kind), "subject": e.Subject, "notBefore": e.until().Format(time.RFC3339Nano)})
 }
 
 // standing reads the epochs once for each view. Most views differ in something
@@ -170,7 +170,7 @@ func (st *standing) origin(account string, s *session.Session) *Epoch {
 // refuses returns the epoch of a subject if it refuses what was issued then.
 func (st *standing) refuses(a about, issued time.Time) *Epoch {
 	e, ok := st.epochs[a]
-	if !ok || issued.After(e.NotBefore) {
+	if !ok || issued.After(e.until()) {
 		return nil
 	}
 	return e

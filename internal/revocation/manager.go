@@ -90,7 +90,7 @@ func (m *Manager) keep(ctx context.Context, e *Epoch) (*Epoch, error) {
 		out = e
 		id := key(e.Account, e.Kind, e.ID)
 		if old, ok := Epochs.Get(tx, scope, id); ok {
-			if !old.NotBefore.Before(e.NotBefore) {
+			if !old.until().Before(e.until()) {
 				out = old
 				return nil
 			}

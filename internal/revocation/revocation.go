@@ -62,6 +62,11 @@ func (e *Epoch) Ends() time.Time {
 	return from.Add(Longest + slack)
 }
 
+// until is the last moment of issue that the epoch refuses. A store keeps times
+// as floating point, which may lie a little below the millisecond they mean, and
+// a session of that very millisecond must not slip through.
+func (e *Epoch) until() time.Time { return e.NotBefore.Round(time.Millisecond) }
+
 // Epochs is the table. All accounts' stand together: a session may come from
 // another account than that of its role, and what is revoked there counts
 // here, even after that account is gone.
