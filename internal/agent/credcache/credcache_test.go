@@ -383,7 +383,8 @@ func TestNewReportsEveryProblem(t *testing.T) {
 	}
 }
 
-func BenchmarkLookup(b *testing.B) {
+func benchCache(b *testing.B) *Cache {
+	b.Helper()
 	c, err := New(Config{
 		Exchanger: &fakeAuth{life: time.Hour}, MaxEntries: 2000, Retention: DefaultRetention, RefreshQPS: DefaultRefreshQPS,
 		Log: slog.New(slog.DiscardHandler), Observer: &counter{},
@@ -391,6 +392,11 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	return c
+}
+
+func BenchmarkLookup(b *testing.B) {
+	c := benchCache(b)
 	raw := strings.Repeat("x", 1300)
 	if _, err := c.Get(b.Context(), token(raw)); err != nil {
 		b.Fatal(err)
@@ -406,13 +412,7 @@ func BenchmarkLookup(b *testing.B) {
 
 // BenchmarkFull is a fetch for a new pod where as many as may be are kept, without the call upstream.
 func BenchmarkFull(b *testing.B) {
-	c, err := New(Config{
-		Exchanger: &fakeAuth{life: time.Hour}, MaxEntries: 2000, Retention: DefaultRetention, RefreshQPS: DefaultRefreshQPS,
-		Log: slog.New(slog.DiscardHandler), Observer: &counter{},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
+	c := benchCache(b)
 	end := time.Now().Add(time.Hour)
 	n := 0
 	fetch := func() {
