@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -83,9 +84,8 @@ type Config struct {
 type Client struct {
 	cfg       Config
 	endpoints *Endpoints
-	calls     []*call    // one for each endpoint
-	agent     []string   // shared values of headers
-	attempts  [][]string // of each attempt
+	calls     []*call  // one for each endpoint
+	agent     []string // the User-Agent header, shared by all tries
 }
 
 // New checks the configuration, reports every problem of it at once, and returns a client.
@@ -118,9 +118,6 @@ func New(cfg Config) (*Client, error) {
 			return nil, err
 		}
 		c.calls = append(c.calls, call)
-	}
-	for attempt := range cfg.MaxAttempts {
-		c.attempts = append(c.attempts, []string{fmt.Sprintf("attempt=%d; max=%d", attempt+1, cfg.MaxAttempts)})
 	}
 	return c, nil
 }
@@ -218,11 +215,12 @@ func (c *Client) send(req *http.Request) (int, answered, error) {
 
 // request is made anew for each try: the credentials may have been renewed since, and the date has moved.
 func (c *Client) request(ctx context.Context, creds aws.Credentials, n int, body []byte, attempt int) *http.Request {
-	req := c.calls[n].sign(ctx, creds, body, c.cfg.Now())
+	call := c.calls[n]
+	req := call.sign(ctx, creds, body, c.cfg.Now())
 	// What changes nothing about the answer need not be signed.
-	req.Header["Accept"] = contentType
+	req.Header["Accept"] = call.json
 	req.Header["User-Agent"] = c.agent
-	req.Header["Amz-Sdk-Request"] = c.attempts[attempt-1]
+	req.Header["Amz-Sdk-Request"] = []string{"attempt=" + strconv.Itoa(attempt) + "; max=" + strconv.Itoa(c.cfg.MaxAttempts)}
 	return req
 }
 

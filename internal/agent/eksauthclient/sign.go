@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go/encoding/httpbinding"
 )
 
 const (
@@ -27,18 +28,22 @@ const (
 	isoBasic   = "20060102T150405Z"
 	dayLength  = len("20060102")
 
+	contentType = "application/json"
+
 	signedHeaders      = "content-length;content-type;host;x-amz-date"
 	signedHeadersToken = signedHeaders + ";x-amz-security-token"
 )
 
 // call is the request to one endpoint. All tries differ in body, date and signature only, so what they share is made
-// once, for the request and for its canonical form.
+// once, for the request and for its canonical form. AWS' signer, which the agent's rare calls use, begins anew each time.
+// What the control plane verifies with is not used either: one misreading would cancel the other.
 //
 // Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 type call struct {
 	request *http.Request
 	region  string
-	path    string // as it is signed: each byte of the escaped path escaped once more
+	path    string   // as it is signed: each byte of the escaped path escaped once more
+	json    []string // the content type as a header, shared by all tries
 	key     atomic.Pointer[signingKey]
 }
 
@@ -54,19 +59,12 @@ func newCall(address, region string) (*call, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address of the call: %w", err)
 	}
-	c := &call{request: &http.Request{Method: http.MethodPost, URL: u, Host: hostOf(u), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, region: region}
-	const digits = "0123456789ABCDEF"
-	var path strings.Builder
-	for _, b := range []byte(u.EscapedPath()) {
-		switch {
-		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', strings.IndexByte("/-._~", b) >= 0:
-			path.WriteByte(b)
-		default:
-			path.Write([]byte{'%', digits[b>>4], digits[b&15]})
-		}
-	}
-	c.path = path.String()
-	return c, nil
+	return &call{
+		request: &http.Request{Method: http.MethodPost, URL: u, Host: hostOf(u), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1},
+		region:  region,
+		path:    httpbinding.EscapePath(u.EscapedPath(), false),
+		json:    []string{contentType},
+	}, nil
 }
 
 // hostOf is the Host header: without the scheme's own port, as AWS' clients send and sign it.
@@ -92,12 +90,9 @@ func (c *call) sign(ctx context.Context, creds aws.Credentials, body []byte, now
 	if creds.SessionToken != "" {
 		req.Header["X-Amz-Security-Token"] = values[2:3:3]
 	}
-	req.Header["Content-Type"] = contentType
+	req.Header["Content-Type"] = c.json
 	return req
 }
-
-// contentType is shared by all requests, and nobody writes to it.
-var contentType = []string{"application/json"}
 
 // authorization is the header's value.
 func (c *call) authorization(creds aws.Credentials, body []byte, date string) string {
@@ -133,7 +128,7 @@ func (c *call) canonical(sessionToken, signed string, body []byte, date string) 
 	b := append(append(stack[:0], http.MethodPost+"\n"...), c.path...)
 	b = append(b, "\n\ncontent-length:"...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
-	b = append(append(b, "\ncontent-type:"...), contentType[0]...)
+	b = append(append(b, "\ncontent-type:"...), contentType...)
 	b = append(append(b, "\nhost:"...), c.request.Host...)
 	b = append(append(b, "\nx-amz-date:"...), date...)
 	if sessionToken != "" {
