@@ -188,8 +188,9 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("value has format version %d; this release reads version %d", e.Version, valueVersion)
 }
 
-// encoding keeps times to the microsecond, which AWS' answers show in
-// milliseconds; the zero time is null.
+// encoding keeps times as floating point: they come back within a microsecond,
+// mostly a little before what was put in. Who shows or compares milliseconds
+// rounds. The zero time is null.
 var encoding = mustMode(cbor.EncOptions{Time: cbor.TimeUnixMicro, Sort: cbor.SortNone})
 
 func mustMode(o cbor.EncOptions) cbor.EncMode {
