@@ -5,3 +5,6 @@ package authz
 
 // Remembered is how many permissions are held.
 func (a *Authorizer) Remembered() int { return a.permissions.Len() }
+
+// RememberedBounds is how many callers' bounds are held.
+func (a *Authorizer) RememberedBounds() int { return a.bounds.Len() }

@@ -218,6 +218,9 @@ func TestRememberedBounds(t *testing.T) {
 	if again.AccessKeyID != "ASIAOTHER" || again.Session != first.Session || same != names {
 		t.Errorf("%+v with %q; %+v with %q", first, names, again, same)
 	}
+	if n := a.RememberedBounds(); n != 1 {
+		t.Errorf("the bounds of %d callers are remembered, want those of one session for both its keys", n)
+	}
 	put(t, db, func(tx *store.Tx) {
 		_, before := documents(tx, c)
 		r := *role(principal{identity: allowAll})
